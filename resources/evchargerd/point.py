@@ -1,0 +1,185 @@
+"""A point: a named value in a charger's registers or bits; how its raw form and its meaning turn into each other."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .rules import ALWAYS, Test, Value, Values, When
+
+WORDS = {"bit": 1, "uint16": 1, "int16": 1, "uint32": 2, "int32": 2, "float32": 2}
+BIT_TABLES = ("coil", "discrete")
+DIGITS = 10  # more than any 32-bit register holds, less than the noise of a double
+FLOAT32_DIGITS = 7  # decimal digits that an IEEE 754 single holds
+ROUNDING = 1e-9  # keeps 10.2 A / 0.1 from being cut down to 101
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A factor that may depend on other points: the first case that holds. No case that holds: no value."""
+
+    cases: tuple[tuple[When, float], ...]
+
+    def factor(self, values: Values) -> float | None:
+        return next((factor for when, factor in self.cases if when.holds(values)), None)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        return tuple(name for when, _ in self.cases for name in when.points)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Straight lines through (raw, value) pairs, rising in both; outside the ends the first and last line go on."""
+
+    raw: tuple[float, ...]
+    value: tuple[float, ...]
+
+    def to_value(self, raw: float) -> float:
+        return _interpolate(raw, self.raw, self.value)
+
+    def to_raw(self, value: float) -> float:
+        return _interpolate(value, self.value, self.raw)
+
+
+def _interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    i = next((i for i in range(1, len(xs) - 1) if x <= xs[i]), len(xs) - 1)
+    return ys[i - 1] + (x - xs[i - 1]) * (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Address on the wire, from 0; `count` registers (or bits, always 1).
+
+    raw = ((registers & mask) >> shift); value = special[raw], or curve(raw), or raw * scale + offset.
+    """
+
+    name: str
+    table: str
+    address: int
+    count: int
+    type: str
+    high_word_first: bool = True
+    swap: bool = False
+    mask: int | None = None
+    shift: int = 0
+    scale: Scale = Scale(((ALWAYS, 1),))
+    offset: float = 0
+    curve: Curve | None = None
+    special: Mapping[int, float] = field(default_factory=dict)
+    format: str | None = None
+    ignore: Test | None = None
+    readable: bool = True
+    writable: bool = False
+    once: bool = False
+    write_function: int = 6
+    write_timeout: float | None = None
+    read_back: str | None = None
+    power_up: float | None = None
+    eeprom: bool = False
+    unverified: bool = False
+    unit: str = ""
+
+    @property
+    def last(self) -> int:
+        return self.address + self.count - 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Points whose values decide this one's scale."""
+        return self.scale.points
+
+    def decode(self, words: Sequence[int], values: Values) -> Value | None:
+        """Meaning of `words` (this point's registers, or its bit); None where they mean nothing."""
+        value = self._decode(words, values)
+        if value is None or (self.ignore is not None and self.ignore.fits(value)):
+            return None
+        return value
+
+    def _decode(self, words: Sequence[int], values: Values) -> Value | None:
+        if self.type == "text":
+            return self._bytes(words).decode("ascii", "replace").strip("\0 ")
+        if self.type == "bytes":
+            octets = self._bytes(words)
+            return octets.hex(" ") if self.format is None else self.format.format(*octets)
+        raw = self._raw(words)
+        if isinstance(raw, int) and self.mask is not None:
+            raw &= self.mask
+        if isinstance(raw, int):
+            raw >>= self.shift
+        if isinstance(raw, float) and not math.isfinite(raw):
+            return None
+        if raw in self.special:
+            return _tidy(self.special[int(raw)])
+        if self.curve is not None:
+            return _tidy(self.curve.to_value(raw))
+        factor = self.scale.factor(values)
+        return None if factor is None else _tidy(raw * factor + self.offset)
+
+    def encode(self, value: Value, values: Values, current: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Registers that mean `value`. Numbers are cut down to what the register can hold, never rounded up.
+
+        A masked point keeps the other bits of `current`. Raises ValueError where the value does not fit.
+        """
+        if self.type == "text":
+            octets = str(value).encode("ascii").ljust(2 * self.count, b"\0")
+            if len(octets) > 2 * self.count:
+                raise ValueError(f"{value!r} has more than {2 * self.count} characters")
+            return self._words(octets)
+        if self.type == "bytes" or isinstance(value, str):
+            raise ValueError(f"{self.name} cannot be written with {value!r}")
+        if self.type == "float32":
+            return self._order(struct.unpack(">HH", struct.pack(">f", self._to_raw(value, values))))
+        raw = math.floor(self._to_raw(value, values) + ROUNDING)
+        bits = 16 * self.count if self.type != "bit" else 1
+        signed = self.type in ("int16", "int32")
+        room = (self.mask if self.mask is not None else (1 << bits) - 1) >> self.shift
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, room)
+        if not low <= raw <= high:
+            raise ValueError(f"{value} does not fit into {self.name} ({low}..{high} raw)")
+        raw = (raw & ((1 << bits) - 1)) << self.shift
+        if self.mask is not None:
+            kept = int(self._raw(current)) if current is not None else 0
+            raw = (kept & ~self.mask & ((1 << bits) - 1)) | raw
+        return self._order((raw >> 16, raw & 0xFFFF)) if self.count == 2 else (raw,)
+
+    def _to_raw(self, value: int | float, values: Values) -> float:
+        for raw, meaning in self.special.items():
+            if meaning == value:
+                return raw
+        if self.curve is not None:
+            return self.curve.to_raw(value)
+        factor = self.scale.factor(values)
+        if factor is None:
+            raise ValueError(f"the scale of {self.name} is not known yet")
+        return (value - self.offset) / factor
+
+    def _bytes(self, words: Sequence[int]) -> bytes:
+        return b"".join(word.to_bytes(2, "little" if self.swap else "big") for word in words)
+
+    def _words(self, octets: bytes) -> tuple[int, ...]:
+        order = "<" if self.swap else ">"
+        return struct.unpack(f"{order}{self.count}H", octets)
+
+    def _order(self, words: tuple[int, ...]) -> tuple[int, ...]:
+        return words if self.high_word_first else words[::-1]
+
+    def _raw(self, words: Sequence[int]) -> int | float:
+        if self.count == 1:
+            raw = words[0]
+            return raw - 0x10000 if self.type == "int16" and raw >= 0x8000 else raw
+        high, low = words if self.high_word_first else (words[1], words[0])
+        raw = high << 16 | low
+        if self.type == "float32":
+            return float(f"{struct.unpack('>f', raw.to_bytes(4, 'big'))[0]:.{FLOAT32_DIGITS}g}")
+        return raw - 0x1_0000_0000 if self.type == "int32" and raw >= 0x8000_0000 else raw
+
+
+def _tidy(number: float) -> int | float:
+    """Without the noise of binary fractions; a whole number as int."""
+    if isinstance(number, int):
+        return number
+    short = float(f"{number:.{DIGITS}g}")
+    return int(short) if short.is_integer() else short
