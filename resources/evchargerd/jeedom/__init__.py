@@ -1,0 +1,1 @@
+"""The daemon's two doors to Jeedom: `listener` (actions come in) and `publisher` (values go out)."""
