@@ -20,6 +20,13 @@ class Post:
     at: float  # time.monotonic()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is what some tests are about."""
+
+
 class Callback:
     """`with Callback() as jeedom:` listens on a free port of 127.0.0.1.
 
@@ -55,9 +62,7 @@ class Callback:
             def log_message(self, *_: object) -> None:
                 pass
 
-        ThreadingHTTPServer.request_queue_size = 128
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 

@@ -49,7 +49,8 @@ def answer_on(client: socket.socket) -> dict[str, Any]:
     received = b""
     while data := client.recv(65536):
         received += data
-    assert received.endswith(b"\n") and received.count(b"\n") == 1, received[:200]
+    assert received.count(b"\n") == 1, received[:200]
+    assert received.endswith(b"\n"), received[:200]
     answer = json.loads(received)
     assert isinstance(answer, dict)
     return answer

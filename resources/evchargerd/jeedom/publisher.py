@@ -53,6 +53,7 @@ class Publisher:
         self._changed = threading.Condition()  # guards all that follows
         self._latest: dict[str, dict[str, int | float | str]] = {}
         self._sent: dict[str, dict[str, int | float | str]] = {}  # what Jeedom is known to have
+        self._renewed: set[str] = set()  # chargers to send whole, whatever the POST in flight brings
         self._dirty: dict[str, None] = {}  # chargers whose latest values may differ from the sent ones, in order
         self._events: list[str] = []  # as JSON
         self._events_lost = False
@@ -72,13 +73,14 @@ class Publisher:
             self._thread.join(timeout)
 
     def publish(self, charger_id: int | str, values: Values, *, whole: bool = False) -> None:
-        """Note values of a charger; those that Jeedom lacks will be sent. `whole`: all that are known of it, once more."""
+        """Note values of a charger; those that Jeedom lacks will be sent. `whole`: all that are known of it."""
         charger = str(charger_id)
         fresh = _sendable(values)
         with self._changed:
             latest = self._latest.setdefault(charger, {})
             if whole:
                 self._sent.pop(charger, None)
+                self._renewed.add(charger)
             elif all(latest.get(name) == value for name, value in fresh.items()):
                 return
             latest.update(fresh)
@@ -99,6 +101,7 @@ class Publisher:
         with self._changed:
             self._latest.pop(charger, None)
             self._sent.pop(charger, None)
+            self._renewed.discard(charger)
             self._dirty.pop(charger, None)
 
     def test(self) -> bool:
@@ -131,7 +134,7 @@ class Publisher:
         delivered = self._deliver(body)
         with self._changed:
             if delivered:
-                for charger in values.keys() & self._latest.keys():
+                for charger in values.keys() & (self._latest.keys() - self._renewed):
                     self._sent.setdefault(charger, {}).update(values[charger])
                 self._events_lost = False
             else:
@@ -150,6 +153,7 @@ class Publisher:
             while self._dirty and count < MAX_VALUES:
                 charger = next(iter(self._dirty))
                 del self._dirty[charger]
+                self._renewed.discard(charger)
                 sent = self._sent.get(charger, {})
                 changes = {name: value for name, value in self._latest[charger].items() if sent.get(name) != value}
                 if changes:
