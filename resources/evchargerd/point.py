@@ -54,6 +54,7 @@ class Point:
     """Address on the wire, from 0; `count` registers (or bits, always 1).
 
     raw = ((registers & mask) >> shift); value = special[raw], or curve(raw), or raw * scale + offset.
+    Where the scale has no case that fits, the point means nothing, special raw values included.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Point:
             return self._bytes(words).decode("ascii", "replace").strip("\0 ")
         if self.type == "bytes":
             octets = self._bytes(words)
-            return octets.hex(" ") if self.format is None else self.format.format(*octets)
+            return octets.hex(" ") if self.format is None else format_bytes(self.format, octets)
         raw = self._raw(words)
         if isinstance(raw, int) and self.mask is not None:
             raw &= self.mask
@@ -111,12 +112,16 @@ class Point:
             raw >>= self.shift
         if isinstance(raw, float) and not math.isfinite(raw):
             return None
-        if raw in self.special:
-            return _tidy(self.special[int(raw)])
-        if self.curve is not None:
-            return _tidy(self.curve.to_value(raw))
         factor = self.scale.factor(values)
-        return None if factor is None else _tidy(raw * factor + self.offset)
+        if factor is None:
+            return None
+        if raw in self.special:
+            value = _tidy(self.special[int(raw)])
+        elif self.curve is not None:
+            value = _tidy(self.curve.to_value(raw))
+        else:
+            value = _tidy(raw * factor + self.offset)
+        return value if self.format is None else self.format.format(value=value)
 
     def encode(self, value: Value, values: Values, current: Sequence[int] | None = None) -> tuple[int, ...]:
         """Registers that mean `value`. Numbers are cut down to what the register can hold, never rounded up.
@@ -175,6 +180,12 @@ class Point:
         if self.type == "float32":
             return float(f"{struct.unpack('>f', raw.to_bytes(4, 'big'))[0]:.{FLOAT32_DIGITS}g}")
         return raw - 0x1_0000_0000 if self.type == "int32" and raw >= 0x8000_0000 else raw
+
+
+def format_bytes(template: str, octets: bytes) -> str:
+    """`template` with the octets by number, and their halves as high0, low0…"""
+    halves = {name: half for i, octet in enumerate(octets) for name, half in ((f"high{i}", octet >> 4), (f"low{i}", octet & 15))}
+    return template.format(*octets, **halves)
 
 
 def _tidy(number: float) -> int | float:

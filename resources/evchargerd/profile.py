@@ -12,7 +12,7 @@ from typing import Any
 
 from . import catalog, expression
 from .expression import Expression
-from .point import BIT_TABLES, WORDS, Curve, Point, Scale
+from .point import BIT_TABLES, WORDS, Curve, Point, Scale, format_bytes
 from .rules import ALWAYS, Test, Value, When
 
 SHIPPED_DIR = catalog.CONFIG_DIR / "chargers"
@@ -20,6 +20,7 @@ USER_DIR = catalog.CONFIG_DIR.parents[1] / "data" / "chargers"
 MAX_BYTES = 256 * 1024  # of one profile file; the longest shipped one has a tenth of this
 MAX_REGISTERS = 125  # MODBUS Application Protocol V1.1b3, 6.3
 DEFAULT_TIMEOUT_S = 1.0
+DEFAULT_BAUDRATE = 9600  # for a Modbus TCP charger, should somebody put it behind a serial gateway
 DEFAULT_WITHIN_S = 3.0
 
 
@@ -55,7 +56,8 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write `point` to a number, to the action's own value ("value") or to the last current limit ("last_limit")."""
+    """Write `point` to a number, to the action's own value ("value"), to the last current limit ("last_limit"), or to what it
+    already holds ("same")."""
 
     point: str
     to: float | str
@@ -240,6 +242,14 @@ def _number(raw: int | str) -> int:
     return int(raw, 16) if isinstance(raw, str) else raw
 
 
+def _factor(raw: float | str) -> float:
+    """A scale: a number, or a fraction such as "1/256"."""
+    if not isinstance(raw, str):
+        return raw
+    numerator, denominator = raw.split("/")
+    return int(numerator) / int(denominator)
+
+
 class _Builder:
     """Turns a document that fits the schema into a Profile; refuses names that lead nowhere."""
 
@@ -268,12 +278,12 @@ class _Builder:
             sources=doc["sources"],
             notes=tuple(doc["notes"]),
             line=LineDefaults(
-                baudrate=line["baudrate"],
-                parity=line["parity"],
-                stopbits=line["stopbits"],
+                baudrate=line.get("baudrate", DEFAULT_BAUDRATE),
+                parity=line.get("parity", "N"),
+                stopbits=line.get("stopbits", 1),
                 unit=line["unit"],
                 framing=line.get("framing", "rtu"),
-                baudrates=tuple(line.get("baudrates", (line["baudrate"],))),
+                baudrates=tuple(line.get("baudrates", (line.get("baudrate", DEFAULT_BAUDRATE),))),
                 units=tuple(line.get("units", (1, 247))),
                 verified=line.get("verified", True),
             ),
@@ -318,8 +328,8 @@ class _Builder:
         if access != "r" and table in ("discrete", "input"):
             raise self.fail(f"{path}.access", f"r : la table {table} ne s'écrit pas")
         scale = raw.get("scale", 1)
-        cases = scale if isinstance(scale, list) else [{"is": scale}]
-        if any(case["is"] == 0 for case in cases):
+        cases = [(self.when_of(case), _factor(case["is"])) for case in (scale if isinstance(scale, list) else [{"is": scale}])]
+        if any(factor == 0 for _, factor in cases):
             raise self.fail(f"{path}.scale", "un facteur autre que 0")
         mask = _number(raw["mask"]) if "mask" in raw else None
         if kind in ("text", "bytes", "float32") and (mask is not None or "shift" in raw):
@@ -334,7 +344,7 @@ class _Builder:
             swap=raw.get("swap", False),
             mask=mask,
             shift=raw.get("shift", 0),
-            scale=Scale(tuple((self.when_of(case), case["is"]) for case in cases)),
+            scale=Scale(tuple(cases)),
             offset=raw.get("offset", 0),
             curve=self.curve(path, raw["curve"]) if "curve" in raw else None,
             special={int(key): value for key, value in raw.get("special", {}).items()},
@@ -360,11 +370,15 @@ class _Builder:
         return point
 
     def check_format(self, path: str, point: Point) -> None:
-        if point.format is not None:
-            try:
-                point.format.format(*bytes(2 * point.count))
-            except IndexError:
-                raise self.fail(f"{path}.format", f"des octets de 0 à {2 * point.count - 1}") from None
+        if point.format is None:
+            return
+        try:
+            if point.type == "bytes":
+                format_bytes(point.format, bytes(2 * point.count))
+            else:
+                point.format.format(value=0)
+        except (IndexError, KeyError):
+            raise self.fail(f"{path}.format", f"des octets de 0 à {2 * point.count - 1}, ou value pour un nombre") from None
 
     def curve(self, path: str, raw: Mapping[str, list[float]]) -> Curve:
         curve = Curve(tuple(raw["raw"]), tuple(raw["value"]))
@@ -455,6 +469,8 @@ class _Builder:
         if point.mask is not None and not point.readable:
             raise self.fail(f"{path}.point", f"un point qui se lit : « {point.name} » a un masque")
         to = raw["to"]
+        if to == "same" and not point.readable:
+            raise self.fail(f"{path}.to", f"un point qui se lit, pour « same » ; « {point.name} » ne se lit pas")
         if isinstance(to, str) and to.startswith("0x"):
             to = int(to, 16)
         return Write(point.name, to, self.when(f"{path}.when", raw.get("when")), raw.get("wait_s", 0))
