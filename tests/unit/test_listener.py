@@ -65,6 +65,10 @@ def ask(listener: Listener, message: bytes | Mapping[str, object], end: bytes = 
         return answer_on(client)
 
 
+def connections(listener: Listener) -> list[module._Connection]:
+    return list(listener._connections)  # a copy: the listener's thread goes on meanwhile
+
+
 def ping(listener: Listener) -> dict[str, Any]:
     return ask(listener, {"apikey": KEY, "action": "ping"})
 
@@ -323,7 +327,7 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(
     listener = listening(lambda message: {"ok": True, "text": "x" * 20_000_000 if message["action"] == "read" else ""})
     with connect(listener) as client:
         client.sendall(json.dumps({"apikey": KEY, "action": "read"}).encode() + b"\n")
-        wait_until(lambda: any(each.unsent for each in listener._connections))
+        wait_until(lambda: any(each.unsent for each in connections(listener)))
         assert still_serves(listener)
         wait_until(lambda: not listener._connections)
 
@@ -362,6 +366,27 @@ def test_200_clients_at_once_are_all_served(listening: Callable[..., Listener]) 
     for client in clients:
         assert answer_on(client) == {"ok": True}
         client.close()
+
+
+def test_many_huge_messages_at_once_cost_the_largest_their_place_and_nobody_else(
+    listening: Callable[..., Listener],
+) -> None:
+    listener = listening()
+    with connect(listener) as small:
+        small.sendall(b'{"apikey": ')
+        huge = [connect(listener) for _ in range(100)]
+        for client in huge:
+            client.sendall(b" " * (module.MAX_MESSAGE - 1))
+            assert sum(len(each.received) for each in connections(listener)) <= module.MAX_RECEIVED + module.CHUNK
+        small.sendall(json.dumps(KEY).encode() + b', "action": "ping"}\n')
+        assert answer_on(small)["ok"] is True
+        refusals = []
+        for client in huge:
+            client.shutdown(socket.SHUT_WR)
+            refusals.append(answer_on(client)["error"])
+            client.close()
+        assert refusals.count("Trop de données en même temps.") >= 100 - 17, "16 of them fit"
+    wait_until(lambda: not listener._connections)
 
 
 def test_one_client_too_many_is_told_so(listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +521,7 @@ def test_stopping_answers_those_who_wait_and_is_quick(listening: Callable[..., L
     listener = listening(lambda _: pending)
     with connect(listener) as client:
         client.sendall(json.dumps({"apikey": KEY, "action": "execute"}).encode() + b"\n")
-        wait_until(lambda: any(each.phase is module._Phase.WAITING for each in listener._connections))
+        wait_until(lambda: any(each.phase is module._Phase.WAITING for each in connections(listener)))
         started = time.monotonic()
         listener.stop()
         listener.stop()

@@ -25,6 +25,7 @@ Answer = dict[str, object]
 Handler = Callable[[Mapping[str, object]], "Answer | Future[Answer]"]
 
 MAX_MESSAGE = 256 * 1024  # bytes; a configuration of 240 chargers takes about 60 KiB
+MAX_RECEIVED = 16 * MAX_MESSAGE  # bytes of unfinished messages, all connections together
 MAX_DEPTH = 16  # levels of JSON, scalars counted; a configuration has 5
 MAX_CONNECTIONS = 512  # half of the 1024 descriptors that Linux grants a process by default
 RECEIVE_SECONDS = 5.0  # for a client to send its whole message
@@ -158,6 +159,8 @@ class Listener:
             sock.recv(CHUNK)  # a message left unread would reset the connection, see _Phase.LINGERING
 
     def _attend(self, connection: _Connection) -> None:
+        if connection not in self._connections:
+            return  # closed since select() named it
         if connection.phase is _Phase.SENDING:
             self._send(connection)
             return
@@ -185,6 +188,9 @@ class Listener:
             self._close(connection)  # someone looked whether the port is open
         elif whole:
             self._treat(connection, bytes(connection.received))
+        elif sum(len(each.received) for each in self._connections) > MAX_RECEIVED:
+            largest = max(self._connections, key=lambda each: len(each.received))
+            self._refuse(largest, "Trop de données en même temps.")
 
     def _treat(self, connection: _Connection, message: bytes) -> None:
         connection.received.clear()
