@@ -21,9 +21,11 @@ class Context(Protocol):
     def held_for(self, when: When) -> float:
         """Seconds since `when` has held without a break; 0 where it does not hold."""
         ...
+
     def remembered(self, command: str) -> Value:
         """What the last action set for this command; 0 where nothing did."""
         ...
+
     def risen(self, counter: str) -> float | None:
         """Rise of this point since the vehicle was plugged in; None where that moment is not known."""
         ...
@@ -33,6 +35,7 @@ class Expression(Protocol):
     def value(self, context: Context) -> Value | None:
         """The command's value; None: nothing is known now, the previous value stays."""
         ...
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Points that it looks at."""

@@ -1,0 +1,124 @@
+"""What the daemon must remember of a charger when it restarts: data/memory/<id>.json, written atomically."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .rules import Value
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Plain facts about one charger that it cannot tell itself. Times are seconds since the epoch."""
+
+    plugged: bool | None = None  # None: never seen
+    plugged_at: float | None = None
+    unplugged_at: float | None = None
+    drawn: bool = False  # the vehicle has charged in this plug-in
+    counters: dict[str, float] = field(default_factory=dict)  # at plug-in, by point
+    rises: dict[str, float] = field(default_factory=dict)  # of the last finished session, by point
+    remembered: dict[str, Value] = field(default_factory=dict)  # by command without read-back
+    written: dict[str, float] = field(default_factory=dict)  # by point that a power cut resets
+    last_limit: float | None = None  # A
+
+    def plug(self, now: float, counters: dict[str, float]) -> None:
+        """A plug-in begins; `counters` is empty where its first moment was not seen."""
+        self.plugged, self.plugged_at, self.unplugged_at, self.drawn = True, now, None, False
+        self.counters, self.rises = counters, {}
+
+    def unplug(self, now: float, counters: dict[str, float]) -> None:
+        self.rises = {name: rise for name in self.counters if (rise := self.risen(name, counters)) is not None}
+        self.plugged, self.unplugged_at, self.drawn, self.counters = False, now, False, {}
+
+    def risen(self, counter: str, counters: dict[str, float]) -> float | None:
+        """Rise of a counter in the running session, or the last one; None where its start was not seen."""
+        if counter in self.counters and counter in counters:
+            return max(0.0, counters[counter] - self.counters[counter])
+        return self.rises.get(counter)
+
+    def duration(self, now: float) -> int | None:
+        """Seconds of the running plug-in, or of the last one; None before the first."""
+        if self.plugged_at is None:
+            return None
+        return max(0, round((self.unplugged_at if self.unplugged_at is not None else now) - self.plugged_at))
+
+
+class Store:
+    """The memories of all chargers in one folder, a file each. Without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._saved: dict[int, str] = {}
+
+    def load(self, charger: int) -> Memory:
+        if self._folder is None:
+            return Memory()
+        try:
+            text = self._path(charger).read_text(encoding="utf-8")
+            memory = _memory(json.loads(text))
+        except FileNotFoundError:
+            return Memory()
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("Mémoire du chargeur %s illisible, ignorée : %s", charger, error)
+            return Memory()
+        self._saved[charger] = text
+        return memory
+
+    def save(self, charger: int, memory: Memory) -> None:
+        """Writes what has changed; a full disk is logged, not raised: the daemon goes on."""
+        text = json.dumps(asdict(memory), ensure_ascii=False)
+        if self._folder is None or self._saved.get(charger) == text:
+            return
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path(charger), text)
+        except OSError as error:
+            log.warning("Mémoire du chargeur %s non enregistrée : %s", charger, error)
+            return
+        self._saved[charger] = text
+
+    def forget(self, charger: int) -> None:
+        self._saved.pop(charger, None)
+        if self._folder is not None:
+            self._path(charger).unlink(missing_ok=True)
+
+    def _path(self, charger: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{charger}.json"
+
+
+def _memory(raw: Any) -> Memory:
+    """From JSON; what is unknown is left out, what has the wrong shape raises TypeError."""
+    if not isinstance(raw, dict):
+        raise TypeError("not an object")
+    empty = Memory()
+    known = {name.name: raw[name.name] for name in fields(Memory) if name.name in raw}
+    for name, value in known.items():
+        default = getattr(empty, name)
+        if isinstance(default, dict) and not isinstance(value, dict):
+            raise TypeError(f"{name} is not an object")
+        if not isinstance(default, dict) and not isinstance(value, (int, float, bool, type(None))):
+            raise TypeError(f"{name} is not a number")
+    return Memory(**known)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file holds the old text or the new one, never half of it; only its owner may read it (0600)."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
