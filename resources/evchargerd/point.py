@@ -184,8 +184,9 @@ class Point:
 
 def format_bytes(template: str, octets: bytes) -> str:
     """`template` with the octets by number, and their halves as high0, low0…"""
-    halves = {name: half for i, octet in enumerate(octets) for name, half in ((f"high{i}", octet >> 4), (f"low{i}", octet & 15))}
-    return template.format(*octets, **halves)
+    high = {f"high{i}": octet >> 4 for i, octet in enumerate(octets)}
+    low = {f"low{i}": octet & 0xF for i, octet in enumerate(octets)}
+    return template.format(*octets, **high, **low)
 
 
 def _tidy(number: float) -> int | float:

@@ -56,8 +56,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write `point` to a number, to the action's own value ("value"), to the last current limit ("last_limit"), or to what it
-    already holds ("same")."""
+    """Write `point` to a number, to the action's own value ("value"), to the last current limit ("last_limit"), or to
+    what it already holds ("same").
+    """
 
     point: str
     to: float | str
@@ -328,7 +329,8 @@ class _Builder:
         if access != "r" and table in ("discrete", "input"):
             raise self.fail(f"{path}.access", f"r : la table {table} ne s'écrit pas")
         scale = raw.get("scale", 1)
-        cases = [(self.when_of(case), _factor(case["is"])) for case in (scale if isinstance(scale, list) else [{"is": scale}])]
+        listed = scale if isinstance(scale, list) else [{"is": scale}]
+        cases = [(self.when_of(case), _factor(case["is"])) for case in listed]
         if any(factor == 0 for _, factor in cases):
             raise self.fail(f"{path}.scale", "un facteur autre que 0")
         mask = _number(raw["mask"]) if "mask" in raw else None
@@ -378,7 +380,8 @@ class _Builder:
             else:
                 point.format.format(value=0)
         except (IndexError, KeyError):
-            raise self.fail(f"{path}.format", f"des octets de 0 à {2 * point.count - 1}, ou value pour un nombre") from None
+            last = 2 * point.count - 1
+            raise self.fail(f"{path}.format", f"des octets de 0 à {last}, ou value pour un nombre") from None
 
     def curve(self, path: str, raw: Mapping[str, list[float]]) -> Curve:
         curve = Curve(tuple(raw["raw"]), tuple(raw["value"]))
