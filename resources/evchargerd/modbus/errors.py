@@ -35,6 +35,7 @@ PORT_REASONS = {
     errno.ECONNREFUSED: "connexion refusée par la passerelle",
     errno.ECONNRESET: "connexion coupée par la passerelle",
     errno.EPIPE: "connexion coupée par la passerelle",
+    errno.ENOBUFS: "il ne prend plus les octets (adaptateur bloqué ?)",
     errno.ETIMEDOUT: "la passerelle ne répond pas",
     errno.EHOSTUNREACH: "la passerelle est injoignable",
     errno.ENETUNREACH: "la passerelle est injoignable",
