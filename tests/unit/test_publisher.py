@@ -92,6 +92,7 @@ def test_a_post_is_exactly_what_the_contract_says(jeedom: Callback, publishing: 
     assert post.body == {"apikey": KEY, "chargers": {"12": values}, "events": []}
     assert post.path == "/plugins/EVcharger/core/php/jeeEVcharger.php"
     assert post.headers["Content-Type"] == "application/json"
+    assert post.headers["Connection"] == "close"
     assert KEY not in str(post.headers)
     assert not any(isinstance(value, bool) for value in post.body["chargers"]["12"].values())
 
@@ -296,6 +297,7 @@ def test_an_outage_loses_no_latest_value_and_costs_two_log_lines(
     assert jeedom.history(12, "state") == [1, 3], "the values in between are merged"
     assert jeedom.taken[before].body["chargers"]["13"] == {"state": 6}, "Jeedom may have forgotten the others"
     assert [event["n"] for event in jeedom.events()] == [1, 2]
+    publisher.stop()  # the log is complete now
     gone, back = messages(caplog)
     assert gone.startswith("Envoi vers Jeedom impossible (")
     assert back.startswith("Envoi vers Jeedom rétabli après ")
