@@ -167,7 +167,13 @@ def load(model: str) -> Profile:
     if model not in available():
         raise ProfileError(model, "$", "modèle inconnu ; « models » donne la liste")
     shipped_path = SHIPPED_DIR / f"{model}.json"
-    return read(shipped_path if shipped_path.exists() else USER_DIR / f"{model}.json")
+    path = shipped_path if shipped_path.exists() else USER_DIR / f"{model}.json"
+    return _read_version(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_version(path: Path, modified: int) -> Profile:
+    return read(path)
 
 
 def read(path: Path) -> Profile:

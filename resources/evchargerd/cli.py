@@ -1,0 +1,270 @@
+"""The command line: run, read, write, plan, simulate, models, check-profile."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import __version__, catalog, profile
+from .charger import ActionError, Charger, Job, T, Wait
+from .config import ChargerConfig, ConfigError, parse_charger
+from .modbus.errors import BadAnswer, ModbusError, NoAnswer
+from .modbus.frame import FRAMINGS, Request
+from .modbus.line import Line
+from .profile import ProfileError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+DATA_DIR = profile.USER_DIR.parent
+TURNAROUND_S = 0.005  # that a charger takes to answer, for estimates
+
+# Jeedom's own names (log::convertLogLevel) to Python's levels
+LOG_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "notice": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "emergency": logging.CRITICAL,
+    "none": logging.CRITICAL + 10,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub command; its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (ConfigError, ProfileError) as error:
+        return _complain(EXIT_USAGE, error)
+    except (ActionError, ModbusError) as error:
+        return _complain(EXIT_FAILED, error)
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+def _complain(code: int, reason: object) -> int:
+    print(f"evcharger : {reason}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evcharger", description="Bornes de recharge Modbus pour Jeedom.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMANDE")
+
+    run = commands.add_parser("run", help="le démon")
+    run.add_argument("--config", type=Path, required=True, help="fichier JSON des chargeurs")
+    run.add_argument("--socketport", type=int, required=True, help="port local des ordres de Jeedom")
+    run.add_argument("--callback", required=True, help="URL où publier les valeurs")
+    run.add_argument("--pid", type=Path, required=True, help="fichier pid")
+    run.add_argument("--loglevel", default="error", choices=LOG_LEVELS)
+    run.add_argument("--cycle", type=float, default=0.5, help="secondes entre deux envois à Jeedom")
+    run.add_argument("--apikey", default=None, help="de préférence dans la variable EVCHARGER_APIKEY")
+    run.add_argument("--memory", type=Path, default=DATA_DIR / "memory", help="dossier de ce qui survit au démon")
+    run.set_defaults(command=_run)
+
+    read = commands.add_parser("read", help="lire un chargeur, une fois")
+    _add_charger_options(read)
+    read.add_argument("--json", action="store_true")
+    read.set_defaults(command=_read)
+
+    write = commands.add_parser("write", help="exécuter une action, comme un scénario")
+    _add_charger_options(write)
+    write.add_argument("logical_id", metavar="LOGICALID")
+    write.add_argument("value", metavar="VALUE", nargs="?")
+    write.set_defaults(command=_write)
+
+    plan = commands.add_parser("plan", help="ce qu'une lecture coûte sur la ligne")
+    _add_charger_options(plan, port=False)
+    plan.add_argument("--count", type=int, default=1, help="nombre de chargeurs sur la ligne")
+    plan.set_defaults(command=_plan)
+
+    models = commands.add_parser("models", help="les modèles connus")
+    models.add_argument("--json", action="store_true")
+    models.set_defaults(command=_models)
+
+    check = commands.add_parser("check-profile", help="vérifier le profil d'un modèle")
+    check.add_argument("file", type=Path)
+    check.set_defaults(command=_check_profile)
+
+    from .simulator import cli as simulator_cli
+
+    simulator_cli.add_commands(commands)
+    return parser
+
+
+def _add_charger_options(parser: argparse.ArgumentParser, *, port: bool = True) -> None:
+    parser.add_argument("--model", required=True, help="identifiant du modèle (voir models)")
+    if port:
+        parser.add_argument("--port", required=True, help="/dev/… ou socket://machine:port")
+    parser.add_argument("--unit", type=int, help="adresse Modbus")
+    parser.add_argument("--baudrate", type=int)
+    parser.add_argument("--parity", choices=("N", "E", "O"))
+    parser.add_argument("--stopbits", type=int, choices=(1, 2))
+    parser.add_argument("--unverified", action="store_true", help="avec les commandes que personne n'a confirmées")
+    parser.add_argument("--loglevel", default="warning", choices=LOG_LEVELS)
+
+
+def _charger_config(options: argparse.Namespace) -> ChargerConfig:
+    entry = {key: getattr(options, key) for key in ("unit", "baudrate", "parity", "stopbits") if getattr(options, key)}
+    port = getattr(options, "port", "/dev/null")
+    if "://" not in port:
+        port = str(Path(port).absolute())
+    entry |= {"id": 0, "model": options.model, "port": port, "unverified": options.unverified}
+    return parse_charger(entry, "options")
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=LOG_LEVELS[level],
+        format="[%(asctime)s][%(levelname)s] : %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # at debug it would log whole URLs
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .daemon import EXIT_CRASH, Daemon, StartError
+
+    _log_to_stderr(options.loglevel)
+    log = logging.getLogger(__name__)
+    apikey = os.environ.pop("EVCHARGER_APIKEY", None) or options.apikey
+    if not apikey:
+        return _complain(EXIT_USAGE, "clé API absente : variable EVCHARGER_APIKEY (ou --apikey)")
+    if not 0 <= options.socketport <= 0xFFFF or not 0 < options.cycle <= 60:
+        return _complain(EXIT_USAGE, "--socketport de 0 à 65535, --cycle de plus de 0 à 60 s")
+    try:
+        daemon = Daemon(
+            options.config, options.socketport, options.callback, apikey, options.pid, options.cycle, options.memory
+        )
+        return daemon.run()
+    except StartError as error:
+        log.critical("Le démon ne démarre pas : %s", error)
+        return error.code
+    except ValueError as error:
+        return _complain(EXIT_USAGE, error)
+    except Exception:
+        log.critical("Le démon s'arrête sur une erreur interne", exc_info=True)
+        return EXIT_CRASH
+
+
+def drive(job: Job[T], line: Line, pause: float) -> T:
+    """Carry a charger's job out on a line of our own: each request is tried twice, as the bus would do it."""
+    words: Sequence[int] | None = None
+    error: ModbusError | None = None
+    while True:
+        try:
+            step = job.throw(error) if error is not None else next(job) if words is None else job.send(words)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        words = error = None
+        if isinstance(step, Wait):
+            time.sleep(step.seconds)
+            continue
+        try:
+            try:
+                words = line.transact(step.request, timeout=step.timeout, pause=pause)
+            except (NoAnswer, BadAnswer):
+                words = line.transact(step.request, timeout=step.timeout, pause=pause)
+        except ModbusError as failed:
+            error = failed
+
+
+def _read(options: argparse.Namespace) -> int:
+    _log_to_stderr(options.loglevel)
+    config = _charger_config(options)
+    charger = Charger(config.profile, config.unit, unverified=config.unverified)
+    line = Line(config.line)
+    try:
+        values = drive(charger.poll(whole=True), line, config.profile.pause) | {"online": 1}
+    finally:
+        line.close()
+    ordered = {name: values[name] for name in charger.offered if name in values}
+    if options.json:
+        print(json.dumps(ordered, ensure_ascii=False))
+        return EXIT_OK
+    commands = catalog.load()
+    for name, value in ordered.items():
+        print(f"{name:26} {value} {commands[name].unit}".rstrip())
+    return EXIT_OK
+
+
+def _write(options: argparse.Namespace) -> int:
+    _log_to_stderr(options.loglevel)
+    config = _charger_config(options)
+    charger = Charger(config.profile, config.unit, unverified=config.unverified)
+    line = Line(config.line)
+    try:
+        drive(charger.act(options.logical_id, options.value), line, config.profile.pause)
+    finally:
+        line.close()
+    return EXIT_OK
+
+
+def _plan(options: argparse.Namespace) -> int:
+    config = _charger_config(options)
+    if options.count < 1:
+        raise ConfigError("--count : un nombre de chargeurs à partir de 1 est attendu")
+    charger = Charger(config.profile, config.unit, unverified=config.unverified)
+    framing = FRAMINGS[config.line.framing]()
+    once = set(charger.reads(whole=True)) - set(charger.reads())
+    own = shared = 0.0
+    for read in charger.reads():
+        request = Request.read(config.unit, read.table, read.address, read.count)
+        octets = len(framing.encode(request)) + framing.answer_length(request)
+        wire = octets * config.line.character_time + TURNAROUND_S
+        shared += wire + config.line.silence
+        own += wire + max(config.line.silence, config.profile.pause)
+        print(f"{read.table} 0x{read.address:04X}..0x{read.last:04X} : {1000 * wire:.1f} ms")
+    total = max(own, options.count * shared)
+    settings = config.line
+    print(
+        f"{options.count} × {config.profile.title} à {settings.baudrate} 8{settings.parity}{settings.stopbits} : "
+        f"une lecture de tous toutes les {total:.2f} s ({len(charger.reads())} trames par chargeur"
+        + (f", {len(once)} autres à la connexion)" if once else ")")
+    )
+    return EXIT_OK
+
+
+def _models(options: argparse.Namespace) -> int:
+    models = [profile.load(name) for name in profile.available()]
+    if options.json:
+        listed = [
+            {
+                "id": model.id,
+                "brand": model.brand,
+                "model": model.model,
+                "rebrands": list(model.rebrands),
+                "confidence": model.confidence,
+                "commands": list(model.offered()),
+                "unit": model.line.unit,
+                "baudrate": model.line.baudrate,
+                "parity": model.line.parity,
+                "stopbits": model.line.stopbits,
+                "framing": model.line.framing,
+            }
+            for model in models
+        ]
+        print(json.dumps(listed, ensure_ascii=False))
+        return EXIT_OK
+    for model in models:
+        line = model.line
+        print(f"{model.id:24} {model.title} ({line.baudrate} 8{line.parity}{line.stopbits}, adresse {line.unit})")
+    return EXIT_OK
+
+
+def _check_profile(options: argparse.Namespace) -> int:
+    checked = profile.read(options.file)
+    print(f"{options.file} : {checked.title}, {len(checked.points)} points, commandes : {', '.join(checked.offered())}")
+    return EXIT_OK

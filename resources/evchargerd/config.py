@@ -1,0 +1,157 @@
+"""The configuration document that Jeedom pushes: checked charger by charger, completed from the model's profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .modbus.port import LineSettings
+from .profile import Profile, ProfileError, load
+
+MAX_CHARGERS = 1000
+MAX_PORT_LENGTH = 512
+URL_SCHEMES = ("socket", "rfc2217", "tcp")
+POLL_BOUNDS_S = (1, 3600)
+DEFAULT_POLL_S = 5.0
+BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 56000, 57600, 115200)
+
+
+class ConfigError(Exception):
+    """A configuration, or an entry of it, that cannot be used; str() says in French what and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargerConfig:
+    """One charger as it is to be run. `poll` in seconds."""
+
+    id: int
+    profile: Profile
+    line: LineSettings
+    unit: int
+    poll: float
+    unverified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    chargers: Mapping[int, ChargerConfig]
+    errors: tuple[str, ...]
+    language: str
+
+
+def parse(document: Any) -> Config:
+    """The chargers that can be run, and why each of the others cannot. Raises ConfigError where there is no telling."""
+    if not isinstance(document, dict):
+        raise ConfigError("configuration : un objet JSON est attendu")
+    entries = document.get("chargers")
+    if not isinstance(entries, list):
+        raise ConfigError("configuration : $.chargers : une liste est attendue")
+    if len(entries) > MAX_CHARGERS:
+        raise ConfigError(f"configuration : $.chargers : {MAX_CHARGERS} chargeurs au plus")
+    language = document.get("language", "fr_FR")
+    if not isinstance(language, str):
+        raise ConfigError("configuration : $.language : un texte est attendu")
+    chargers: dict[int, ChargerConfig] = {}
+    errors = []
+    for i, entry in enumerate(entries):
+        try:
+            charger = parse_charger(entry, f"$.chargers[{i}]")
+            _check_against(charger, chargers, f"$.chargers[{i}]")
+        except ConfigError as error:
+            errors.append(str(error))
+        else:
+            chargers[charger.id] = charger
+    return Config(chargers, tuple(errors), language)
+
+
+def parse_charger(entry: Any, path: str = "$") -> ChargerConfig:
+    """One charger of the document. Raises ConfigError with the JSON path of the fault."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{path} : un objet est attendu")
+    charger = _whole(entry, path, "id", None, 0, 2**31 - 1)
+    model = entry.get("model")
+    if not isinstance(model, str) or not model:
+        raise ConfigError(f"{path}.model : l'identifiant d'un modèle est attendu")
+    try:
+        profile = load(model)
+    except ProfileError as error:
+        raise ConfigError(f"{path}.model : {error}") from error
+    defaults = profile.line
+    parity = entry.get("parity", defaults.parity)
+    if parity not in ("N", "E", "O"):
+        raise ConfigError(f"{path}.parity : N, E ou O est attendu")
+    baudrate = _whole(entry, path, "baudrate", defaults.baudrate, min(BAUDRATES), max(BAUDRATES))
+    if baudrate not in BAUDRATES:
+        raise ConfigError(f"{path}.baudrate : une vitesse parmi {', '.join(map(str, BAUDRATES))} est attendue")
+    line = LineSettings(
+        port=_port(entry, path),
+        baudrate=baudrate,
+        parity=parity,
+        stopbits=_whole(entry, path, "stopbits", defaults.stopbits, 1, 2),
+        framing=defaults.framing,
+    )
+    return ChargerConfig(
+        id=charger,
+        profile=profile,
+        line=line,
+        unit=_whole(entry, path, "unit", defaults.unit, 0, 255),
+        poll=_poll(entry, path),
+        unverified=bool(entry.get("unverified", False)),
+    )
+
+
+def _check_against(charger: ChargerConfig, others: Mapping[int, ChargerConfig], path: str) -> None:
+    if charger.id in others:
+        raise ConfigError(f"{path}.id : l'identifiant {charger.id} est déjà pris")
+    for other in others.values():
+        if other.line.port != charger.line.port:
+            continue
+        if other.line != charger.line:
+            raise ConfigError(
+                f"{path} : sur {charger.line.port}, le chargeur {other.id} utilise {_shown(other.line)} ; "
+                f"tous les chargeurs d'une ligne doivent avoir les mêmes réglages (et non {_shown(charger.line)})"
+            )
+        if other.unit == charger.unit and other.profile == charger.profile:
+            raise ConfigError(f"{path}.unit : l'adresse {charger.unit} est déjà celle du chargeur {other.id}")
+
+
+def _shown(line: LineSettings) -> str:
+    return f"{line.baudrate} 8{line.parity}{line.stopbits} {line.framing}"
+
+
+def _port(entry: Mapping[str, Any], path: str) -> str:
+    port = entry.get("port")
+    if not isinstance(port, str) or not port or len(port) > MAX_PORT_LENGTH or not port.isprintable():
+        raise ConfigError(f"{path}.port : un port (/dev/…) ou une adresse (socket://machine:port) est attendu")
+    if "://" in port:
+        if port.split("://", 1)[0] not in URL_SCHEMES:
+            raise ConfigError(f"{path}.port : {', '.join(scheme + '://' for scheme in URL_SCHEMES)} sont admis")
+    elif not port.startswith("/"):
+        raise ConfigError(f"{path}.port : un chemin complet est attendu, par exemple /dev/serial/by-id/…")
+    return port
+
+
+def _whole(entry: Mapping[str, Any], path: str, key: str, default: int | None, low: int, high: int) -> int:
+    """A whole number; PHP may send it as text. Empty counts as left out."""
+    raw = entry.get(key, default)
+    if raw in (None, "") and default is not None:
+        raw = default
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit():
+        raw = int(raw) if len(raw) < len(str(2**31)) + 1 else -1
+    if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
+        raise ConfigError(f"{path}.{key} : un nombre entier de {low} à {high} est attendu")
+    return raw
+
+
+def _poll(entry: Mapping[str, Any], path: str) -> float:
+    raw = entry.get("poll", DEFAULT_POLL_S)
+    try:
+        poll = float(raw) if raw not in (None, "") and not isinstance(raw, bool) else DEFAULT_POLL_S
+    except (TypeError, ValueError):
+        poll = math.nan
+    low, high = POLL_BOUNDS_S
+    if not low <= poll <= high:
+        raise ConfigError(f"{path}.poll : un nombre de secondes de {low} à {high} est attendu")
+    return poll

@@ -1,0 +1,324 @@
+"""The daemon: its buses, its socket, its callback, and its life from the pid file to SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+from . import __version__
+from .bus import Bus, Values
+from .charger import ActionError
+from .config import ChargerConfig, Config, ConfigError, parse, parse_charger
+from .jeedom.listener import Listener
+from .jeedom.publisher import Publisher
+from .memory import Store
+from .modbus.errors import ModbusError
+
+log = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_ALREADY_RUNNING, EXIT_PORT_TAKEN = range(5)
+STOP_SECONDS = 1.5  # of the 2 s that SIGTERM may take
+MAX_CONFIG_BYTES = 1024 * 1024
+
+Answer = dict[str, object]
+
+
+class StartError(Exception):
+    """The daemon cannot start; `code` is its exit code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class PidFile:
+    """The pid file, locked as long as the daemon lives: what a killed daemon leaves behind stands in nobody's way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def take(self) -> None:
+        """Write our pid. Raises StartError where another daemon holds the file."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StartError(EXIT_USAGE, f"fichier pid {self._path} : {error.strerror}") from error
+        file = os.fdopen(handle, "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = file.read().strip()
+            file.close()
+            raise StartError(EXIT_ALREADY_RUNNING, f"un démon tourne déjà (pid {other}, {self._path})") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+
+class Chargers:
+    """All chargers on their buses, kept as the last configuration wants them."""
+
+    def __init__(self, publish: Callable[[int, Mapping[str, Any], bool], None], store: Store) -> None:
+        self._publish, self._store = publish, store
+        self._config = Config({}, (), "fr_FR")
+        self._buses: dict[str, Bus] = {}  # by port
+        self._lock = threading.RLock()
+
+    def apply(self, config: Config) -> set[int]:
+        """Touch only the chargers that changed; the ids of those that are gone."""
+        with self._lock:
+            before, after = self._config, config
+            same_language = before.language == after.language
+            gone = set(before.chargers) - set(after.chargers)
+            kept = {
+                charger
+                for charger, wanted in after.chargers.items()
+                if same_language and before.chargers.get(charger) == wanted
+            }
+            for charger, old in before.chargers.items():
+                if charger not in kept:
+                    self._buses[old.line.port].remove(charger)
+            self._config = after
+            self._stop_buses_without(after)
+            for charger, wanted in after.chargers.items():
+                if charger not in kept:
+                    self._bus(wanted).put(wanted, after.language)
+            for charger in gone:
+                self._store.forget(charger)
+            return gone
+
+    def _stop_buses_without(self, config: Config) -> None:
+        wanted = {charger.line.port: charger.line for charger in config.chargers.values()}
+        idle = [port for port, bus in self._buses.items() if wanted.get(port) != bus.settings]
+        for port in idle:
+            self._buses[port].stop()
+        for port in idle:
+            self._buses.pop(port).join()
+
+    def _bus(self, charger: ChargerConfig) -> Bus:
+        bus = self._buses.get(charger.line.port)
+        if bus is None:
+            bus = self._buses[charger.line.port] = Bus(charger.line, self._publish, self._store)
+            bus.start()
+        return bus
+
+    def act(self, charger: int, name: str, value: object) -> Future[Values]:
+        """Raises ActionError for a charger that is not configured."""
+        with self._lock:
+            config = self._config.chargers.get(charger)
+            if config is None:
+                raise ActionError(f"chargeur inconnu : {charger}")
+            return self._buses[config.line.port].act(charger, name, value)
+
+    def ids(self) -> tuple[int, ...]:
+        with self._lock:
+            return tuple(self._config.chargers)
+
+    def read_once(self, charger: ChargerConfig) -> Values:
+        """Read a charger that need not be configured: through the daemon's bus where the port is ours."""
+        with self._lock:
+            language = self._config.language
+            bus = self._buses.get(charger.line.port)
+            if bus is not None and bus.settings == charger.line:
+                future = bus.read_once(charger, language)
+            elif bus is not None:
+                raise ActionError(f"le port {charger.line.port} est utilisé avec d'autres réglages ({bus.settings})")
+        if bus is not None:
+            return future.result()
+        bus = Bus(charger.line, lambda *_: None)
+        bus.start()
+        try:
+            return bus.read_once(charger, language).result()
+        finally:
+            bus.stop()
+            bus.join()
+
+    def status(self) -> Answer:
+        with self._lock:
+            buses = dict(self._buses)
+        return {
+            "chargers": {str(charger): facts for bus in buses.values() for charger, facts in bus.status().items()},
+            "lines": {port: {"load": bus.load()} for port, bus in buses.items()},
+        }
+
+    def stop(self, timeout: float) -> None:
+        with self._lock:
+            buses = list(self._buses.values())
+        for bus in buses:
+            bus.stop()
+        for bus in buses:
+            bus.join(timeout)
+
+
+class Daemon:
+    """Wires the parts together. `run` returns when SIGTERM or SIGINT comes."""
+
+    def __init__(
+        self,
+        config_file: Path,
+        port: int,
+        callback: str,
+        apikey: str,
+        pid_file: Path,
+        cycle: float,
+        memory: Path | None,
+    ) -> None:
+        self._config_file = config_file
+        self._pid_file = PidFile(pid_file)
+        self._publisher = Publisher(callback, apikey, cycle)
+        self._listener = Listener(port, apikey, self.handle)
+        self._chargers = Chargers(self._on_values, Store(memory))
+        self._slow = ThreadPoolExecutor(max_workers=4, thread_name_prefix="slow")
+        self._configuring = threading.Lock()
+        self._stop = threading.Event()
+
+    def run(self) -> int:
+        """The daemon's whole life; its exit code. Raises StartError."""
+        self._pid_file.take()
+        try:
+            config = self._read_config()
+            try:
+                self._listener.start()
+            except OSError as error:
+                reason = f"le port {self._listener.port} du démon est pris : {error.strerror}"
+                raise StartError(EXIT_PORT_TAKEN, reason) from error
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: self._stop.set())
+            log.info("Démon EVcharger %s démarré, socket 127.0.0.1:%s", __version__, self._listener.port)
+            self._publisher.start()
+            self._configure(config)
+            self._stop.wait()
+            log.info("Arrêt du démon")
+            return EXIT_OK
+        finally:
+            self._listener.stop()
+            self._chargers.stop(STOP_SECONDS / 2)
+            self._publisher.stop(STOP_SECONDS / 2)
+            self._slow.shutdown(wait=False, cancel_futures=True)
+            self._pid_file.release()
+
+    def _read_config(self) -> Config:
+        try:
+            with self._config_file.open("rb") as file:
+                text = file.read(MAX_CONFIG_BYTES + 1)
+            if len(text) > MAX_CONFIG_BYTES:
+                raise StartError(EXIT_USAGE, f"{self._config_file} : plus de {MAX_CONFIG_BYTES} octets")
+            return parse(json.loads(text))
+        except OSError as error:
+            raise StartError(EXIT_USAGE, f"configuration {self._config_file} : {error.strerror}") from error
+        except (ValueError, RecursionError, ConfigError) as error:
+            raise StartError(EXIT_USAGE, f"configuration {self._config_file} : {error}") from error
+
+    def _on_values(self, charger: int, values: Mapping[str, Any], whole: bool) -> None:
+        self._publisher.publish(charger, values, whole=whole)
+
+    def _configure(self, config: Config) -> Answer:
+        with self._configuring:
+            for error in config.errors:
+                log.error("%s", error)
+            for charger in self._chargers.apply(config):
+                self._publisher.forget(charger)
+        if config.errors:
+            return _failure(" ; ".join(config.errors))
+        return {"ok": True, "chargers": sorted(config.chargers)}
+
+    # --- Messages ----------------------------------------------------------------------------------------------------
+
+    def handle(self, message: Mapping[str, object]) -> Answer | Future[Answer]:
+        """One message whose key was right; must not block: what takes time is a future."""
+        handlers: dict[str, Callable[[Mapping[str, object]], Answer | Future[Answer]]] = {
+            "execute": self._on_execute,
+            "refresh": self._on_refresh,
+            "configure": self._on_configure,
+            "read": self._on_read,
+            "status": lambda _: {"ok": True, "version": __version__, **self._chargers.status()},
+            "ping": lambda _: {"ok": True, "version": __version__},
+        }
+        action = message.get("action")
+        if not isinstance(action, str) or action not in handlers:
+            return _failure(f"action inconnue : {_shown(action)} ; attendu : {', '.join(handlers)}")
+        try:
+            return handlers[action](message)
+        except (ActionError, ConfigError) as error:
+            return _failure(str(error))
+
+    def _on_execute(self, message: Mapping[str, object]) -> Future[Answer]:
+        name = message.get("logicalId")
+        if not isinstance(name, str):
+            raise ActionError(f"logicalId : un texte est attendu, non {_shown(name)}")
+        charger = _charger_id(message)
+        log.debug("Chargeur %s : %s %s", charger, name, _shown(message.get("value")))
+        return _answered(self._chargers.act(charger, name, message.get("value")), lambda _: {"ok": True})
+
+    def _on_refresh(self, message: Mapping[str, object]) -> Answer | Future[Answer]:
+        if "charger" in message:
+            return _answered(self._chargers.act(_charger_id(message), "refresh", None), lambda _: {"ok": True})
+        for charger in self._chargers.ids():
+            self._chargers.act(charger, "refresh", None)
+        return {"ok": True}
+
+    def _on_configure(self, message: Mapping[str, object]) -> Future[Answer]:
+        return self._slow.submit(lambda: self._configure(parse(message.get("config"))))
+
+    def _on_read(self, message: Mapping[str, object]) -> Future[Answer]:
+        if "config" not in message:
+            future = self._chargers.act(_charger_id(message), "refresh", None)
+            return _answered(future, lambda values: {"ok": True, "values": values})
+        raw = message["config"]
+        charger = parse_charger({"id": 0, **raw} if isinstance(raw, dict) else raw, "config")
+        return _answered(
+            self._slow.submit(self._chargers.read_once, charger), lambda values: {"ok": True, "values": values}
+        )
+
+
+def _charger_id(message: Mapping[str, object]) -> int:
+    raw = message.get("charger")
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 11:
+        raw = int(raw)
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise ActionError(f"charger : l'identifiant d'un chargeur est attendu, non {_shown(raw)}")
+    return raw
+
+
+def _answered(future: Future[Values], answer: Callable[[Values], Answer]) -> Future[Answer]:
+    """The future answer to what this future brings: an expected error becomes its French reason."""
+    result: Future[Answer] = Future()
+
+    def done(finished: Future[Values]) -> None:
+        try:
+            result.set_result(answer(finished.result()))
+        except (ActionError, ModbusError) as error:
+            result.set_result(_failure(str(error)))
+        except Exception as error:
+            result.set_exception(error)
+
+    future.add_done_callback(done)
+    return result
+
+
+def _failure(reason: str) -> Answer:
+    return {"ok": False, "error": reason}
+
+
+def _shown(value: object) -> str:
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        return json.dumps(value, ensure_ascii=False)[:60]
+    return "…"
