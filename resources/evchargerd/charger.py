@@ -299,7 +299,8 @@ class Charger:
                 yield from self._write(write, self._target(write, wanted))
                 if write.wait:
                     yield Wait(write.wait)
-        self.memory.remembered.update(action.remember)
+        for command, kept in action.remember.items():
+            self.memory.remembered[command] = wanted if kept == "value" and wanted is not None else kept
         return (yield from self._confirm(name, action, wanted))
 
     def keep_alive(self, keep: KeepAlive) -> Job[None]:

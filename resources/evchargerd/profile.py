@@ -79,7 +79,7 @@ class Action:
     expect: Mapping[str, float | str] = field(default_factory=dict)
     expect_when: When = ALWAYS
     within: float = DEFAULT_WITHIN_S
-    remember: Mapping[str, float] = field(default_factory=dict)
+    remember: Mapping[str, float | str] = field(default_factory=dict)
     unverified: bool = False
 
 
