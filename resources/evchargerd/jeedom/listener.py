@@ -33,6 +33,7 @@ ANSWER_SECONDS = 60.0  # for the daemon to know its answer
 SEND_SECONDS = 5.0  # for a client to take its answer
 LINGER_SECONDS = 2.0  # for a client to hang up once it has its answer
 ACCEPT_PAUSE_SECONDS = 0.05  # when the process has no descriptor left
+STOP_SECONDS = 1.0  # for the thread to end, which takes milliseconds unless the handler blocks
 LOG_WINDOW_SECONDS = 60.0
 LOG_LINES = 10  # refusals written per window
 CHUNK = 65536  # bytes taken from a connection before its neighbours get their turn
@@ -110,7 +111,7 @@ class Listener:
             return
         self._stopping.set()
         self._wake()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
         self._thread = None
 
     # The thread

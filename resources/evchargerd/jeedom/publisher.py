@@ -24,7 +24,6 @@ CONNECT_SECONDS = 3.05  # a little more than the 3 s after which TCP sends a los
 # A callback slowed down to 30 s must still succeed: given up earlier, it would go on inside Jeedom and its old values
 # could overtake those of the next POST.
 READ_SECONDS = 60.0
-LAST_POST_SECONDS = 0.1  # the least that a POST gets when the daemon stops
 FIRST_RETRY_SECONDS = 1.0  # doubled by each further failure
 LAST_RETRY_SECONDS = 30.0
 MAX_EVENTS = 1000  # kept while Jeedom is away
@@ -57,7 +56,7 @@ class Publisher:
         self._dirty: dict[str, None] = {}  # chargers whose latest values may differ from the sent ones, in order
         self._events: list[str] = []  # as JSON
         self._events_lost = False
-        self._stop_at: float | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to send: first the test that shows whether Jeedom is there."""
@@ -65,9 +64,12 @@ class Publisher:
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Send what is left, without retrying, and end the thread; give up after `timeout` seconds."""
+        """Send what is left, without retrying, and end the thread.
+
+        After `timeout` seconds a POST still in flight is left to its fate: it does not keep the process alive.
+        """
         with self._changed:
-            self._stop_at = time.monotonic() + timeout
+            self._stopping = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -120,9 +122,9 @@ class Publisher:
     def _wait_for_work(self, pause: float) -> bool:
         """Sleep for `pause` and then until there is something to send. False: stop."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stop_at is not None, pause)
-            self._changed.wait_for(lambda: self._stop_at or self._dirty or self._events or self._away_since)
-            return self._stop_at is None
+            self._changed.wait_for(lambda: self._stopping, pause)
+            self._changed.wait_for(lambda: self._stopping or self._dirty or self._events or self._away_since)
+            return not self._stopping
 
     def _send_changes(self) -> bool:
         """One POST of what changed; False when Jeedom did not take it. With nothing to send: is Jeedom back?"""
@@ -197,7 +199,6 @@ class Publisher:
             logging.getLogger("urllib3").setLevel(logging.WARNING)  # Jeedom's own debug level would log every request
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             self._adapter = requests.adapters.HTTPAdapter()
-        left = math.inf if self._stop_at is None else max(self._stop_at - time.monotonic(), LAST_POST_SECONDS)
         try:
             # The adapter sends this request and nothing else: it follows no redirect, it uses no proxy and no netrc.
             # Each POST opens a connection: one kept would be closed by Apache after 5 s, maybe while we write to it.
@@ -206,7 +207,7 @@ class Publisher:
             response = self._adapter.send(
                 request,
                 stream=True,
-                timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
                 verify=not _is_loopback(self._callback),
             )
             with response:
