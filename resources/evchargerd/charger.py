@@ -304,8 +304,10 @@ class Charger:
         return (yield from self._confirm(name, action, wanted))
 
     def keep_alive(self, keep: KeepAlive) -> Job[None]:
-        """One keep-alive. `when` that does not hold: nothing."""
+        """One keep-alive. `when` that does not hold, or a value to repeat that is not known: nothing."""
         if not keep.when.holds(self.points):
+            return
+        if keep.write is not None and keep.write.to == "same" and keep.write.point not in self.points:
             return
         if keep.write is not None:
             yield from self._write(keep.write, self._target(keep.write, None), unchanged=True)
@@ -368,6 +370,8 @@ class Charger:
             return wanted
         if write.to == "last_limit":
             return min(self.memory.last_limit or math.inf, self._highest_limit())
+        if write.to == "same":
+            return float(self.points[write.point])
         return float(write.to)
 
     def _write(self, write: Write, value: float, *, unchanged: bool = False) -> Job[None]:
