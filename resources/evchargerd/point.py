@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from .rules import ALWAYS, Test, Value, Values, When
 
-WORDS = {"bit": 1, "uint16": 1, "int16": 1, "uint32": 2, "int32": 2, "float32": 2}
+WORDS = {"bit": 1, "uint16": 1, "int16": 1, "uint32": 2, "int32": 2, "uint64": 4, "float32": 2, "float64": 4}
+FLOATS = {"float32": ">f", "float64": ">d"}  # IEEE 754, as struct writes them
+SIGNED = ("int16", "int32")
 BIT_TABLES = ("coil", "discrete")
 DIGITS = 10  # more than any 32-bit register holds, less than the noise of a double
 FLOAT32_DIGITS = 7  # decimal digits that an IEEE 754 single holds
@@ -135,11 +137,11 @@ class Point:
             return self._words(octets)
         if self.type == "bytes" or isinstance(value, str):
             raise ValueError(f"{self.name} cannot be written with {value!r}")
-        if self.type == "float32":
-            return self._order(struct.unpack(">HH", struct.pack(">f", self._to_raw(value, values))))
+        if self.type in FLOATS:
+            return self._words_of(int.from_bytes(struct.pack(FLOATS[self.type], self._to_raw(value, values)), "big"))
         raw = math.floor(self._to_raw(value, values) + ROUNDING)
         bits = 16 * self.count if self.type != "bit" else 1
-        signed = self.type in ("int16", "int32")
+        signed = self.type in SIGNED
         room = (self.mask if self.mask is not None else (1 << bits) - 1) >> self.shift
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, room)
         if not low <= raw <= high:
@@ -148,7 +150,7 @@ class Point:
         if self.mask is not None:
             kept = int(self._raw(current)) if current is not None else 0
             raw = (kept & ~self.mask & ((1 << bits) - 1)) | raw
-        return self._order((raw >> 16, raw & 0xFFFF)) if self.count == 2 else (raw,)
+        return self._words_of(raw)
 
     def _to_raw(self, value: int | float, values: Values) -> float:
         for raw, meaning in self.special.items():
@@ -168,18 +170,19 @@ class Point:
         order = "<" if self.swap else ">"
         return struct.unpack(f"{order}{self.count}H", octets)
 
-    def _order(self, words: tuple[int, ...]) -> tuple[int, ...]:
+    def _words_of(self, raw: int) -> tuple[int, ...]:
+        """An unsigned number as registers."""
+        words = tuple(raw >> 16 * i & 0xFFFF for i in reversed(range(self.count)))
         return words if self.high_word_first else words[::-1]
 
     def _raw(self, words: Sequence[int]) -> int | float:
-        if self.count == 1:
-            raw = words[0]
-            return raw - 0x10000 if self.type == "int16" and raw >= 0x8000 else raw
-        high, low = words if self.high_word_first else (words[1], words[0])
-        raw = high << 16 | low
-        if self.type == "float32":
-            return float(f"{struct.unpack('>f', raw.to_bytes(4, 'big'))[0]:.{FLOAT32_DIGITS}g}")
-        return raw - 0x1_0000_0000 if self.type == "int32" and raw >= 0x8000_0000 else raw
+        raw, bits = 0, 16 * self.count
+        for word in words if self.high_word_first else reversed(words):
+            raw = raw << 16 | word
+        if self.type in FLOATS:
+            number: float = struct.unpack(FLOATS[self.type], raw.to_bytes(2 * self.count, "big"))[0]
+            return float(f"{number:.{FLOAT32_DIGITS}g}") if self.type == "float32" else number
+        return raw - (1 << bits) if self.type in SIGNED and raw >> (bits - 1) else raw
 
 
 def format_bytes(template: str, octets: bytes) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import catalog, expression
 from .expression import Expression
-from .point import BIT_TABLES, WORDS, Curve, Point, Scale, format_bytes
+from .point import BIT_TABLES, FLOATS, WORDS, Curve, Point, Scale, format_bytes
 from .rules import ALWAYS, Test, Value, When
 
 SHIPPED_DIR = catalog.CONFIG_DIR / "chargers"
@@ -340,7 +340,7 @@ class _Builder:
         if any(factor == 0 for _, factor in cases):
             raise self.fail(f"{path}.scale", "un facteur autre que 0")
         mask = _number(raw["mask"]) if "mask" in raw else None
-        if kind in ("text", "bytes", "float32") and (mask is not None or "shift" in raw):
+        if kind in ("text", "bytes", *FLOATS) and (mask is not None or "shift" in raw):
             raise self.fail(path, f"ni mask ni shift pour {kind}")
         point = Point(
             name=name,
