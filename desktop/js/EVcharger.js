@@ -1,0 +1,210 @@
+/* The equipment page: model, line, test, commands. What it knows of models comes with the page, in EVchargerPage. */
+(function() {
+  "use strict"
+
+  const BAUDRATES = [1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 56000, 57600, 115200]
+  const CONFIDENCE = {
+    high: '{{Confiance élevée : décrit d\'après le manuel du fabricant et recoupé}}',
+    medium: '{{Confiance moyenne : une seule source, ou des sources incomplètes}}',
+    low: '{{Confiance faible : à essayer avec prudence}}'
+  }
+  const models = new Map(EVchargerPage.models.map(_model => [_model.id, _model]))
+  const modelSelect = document.getElementById('sel_EVchargerModel')
+  const portSelect = document.getElementById('sel_EVchargerPort')
+  const portInput = document.getElementById('in_EVchargerPort')
+  const baudrateSelect = document.getElementById('sel_EVchargerBaudrate')
+
+  /** An element with text, which is never taken for HTML, and children. */
+  function element(_tag, _attributes = {}, ..._children) {
+    const made = document.createElement(_tag)
+    for (const [name, value] of Object.entries(_attributes)) made.setAttribute(name, value)
+    made.append(..._children)
+    return made
+  }
+
+  function option(_value, _text) {
+    return element('option', { value: _value }, _text)
+  }
+
+  function field(_key) {
+    return document.querySelector('#eqlogictab .eqLogicAttr[data-l1key="configuration"][data-l2key="' + _key + '"]')
+  }
+
+  // The model
+
+  function fillModels() {
+    const chosen = modelSelect.value
+    const words = jeedomUtils.normTextLower(document.getElementById('in_EVchargerSearch').value).split(/\s+/)
+    modelSelect.replaceChildren(option('', '{{Choisir…}}'))
+    let group = null
+    for (const model of models.values()) {
+      const names = jeedomUtils.normTextLower([model.brand, model.model, ...model.rebrands].join(' '))
+      if (model.id != chosen && !words.every(_word => names.includes(_word))) continue
+      if (group?.label != model.brand) group = modelSelect.appendChild(element('optgroup', { label: model.brand }))
+      group.append(option(model.id, model.model))
+    }
+    modelSelect.value = chosen
+  }
+
+  function showModel() {
+    const model = models.get(modelSelect.value)
+    const box = document.getElementById('div_EVchargerModel')
+    box.replaceChildren()
+    const unverified = model?.unverified ?? []
+    document.getElementById('div_EVchargerUnverified').style.display = unverified.length ? '' : 'none'
+    document.getElementById('span_EVchargerUnverified').textContent = unverified.join(', ')
+    fillBaudrates(model)
+    const overTcp = model?.line.framing == 'tcp'
+    document.querySelectorAll('#eqlogictab .EVchargerSerial').forEach(_row => _row.style.display = overTcp ? 'none' : '')
+    portInput.placeholder = overTcp ? 'tcp://192.168.1.50:502' : 'socket://192.168.1.50:4196'
+    if (!model) {
+      if (modelSelect.value != '') box.append(element('div', { class: 'alert alert-danger' }, '{{Le profil de ce modèle est introuvable ou illisible :}} ' + modelSelect.value))
+      return
+    }
+    box.append(element('img', { class: 'EVchargerPicture', src: model.picture, alt: '' }))
+    box.append(element('h4', {}, model.brand + ' ' + model.model))
+    if (model.rebrands.length) box.append(element('p', {}, '{{Aussi vendu comme :}} ' + model.rebrands.join(', ')))
+    box.append(element('ul', {}, ...model.notes.map(_note => element('li', {}, _note))))
+    if (model.line.verified === false) {
+      box.append(element('p', {}, element('i', { class: 'fas fa-exclamation-triangle warning' }), ' {{Les réglages de liaison proposés sont une supposition : comparez avec ceux du chargeur.}}'))
+    }
+    box.append(element('p', { class: 'EVchargerSources' }, CONFIDENCE[model.confidence] + '. {{Sources :}} ' + model.sources.join(' ; ')))
+  }
+
+  function fillBaudrates(_model) {
+    const chosen = baudrateSelect.value
+    const offered = new Set(_model?.line.baudrates ?? BAUDRATES)
+    if (chosen) offered.add(Number(chosen))
+    baudrateSelect.replaceChildren(...[...offered].sort((a, b) => a - b).map(_rate => option(_rate, _rate)))
+    baudrateSelect.value = chosen
+  }
+
+  /** A newly chosen model brings its line settings. */
+  function presetLine() {
+    const line = models.get(modelSelect.value)?.line
+    if (!line) return
+    baudrateSelect.append(option(line.baudrate, line.baudrate))
+    for (const key of ['unit', 'baudrate', 'parity', 'stopbits']) field(key).value = line[key]
+    fillBaudrates(models.get(modelSelect.value))
+  }
+
+  // The port: one of the list, or typed
+
+  function fillPorts() {
+    const ports = Object.entries(EVchargerPage.ports).map(([_path, _label]) => option(_path, _label))
+    portSelect.replaceChildren(...ports, option('', '{{Autre : chemin ou adresse réseau}}'))
+  }
+
+  function showPort() {
+    portSelect.value = portInput.value in EVchargerPage.ports ? portInput.value : ''
+    portInput.style.display = portSelect.value == '' ? '' : 'none'
+  }
+
+  // The test
+
+  function test() {
+    const box = document.getElementById('div_EVchargerTest')
+    const settings = { unverified: field('unverified').checked }
+    for (const key of ['model', 'port', 'unit', 'baudrate', 'parity', 'stopbits']) {
+      if (field(key).value != '') settings[key] = field(key).value
+    }
+    box.replaceChildren(element('div', { class: 'alert alert-info' }, element('i', { class: 'fas fa-spinner fa-spin' }), ' {{Lecture en cours…}}'))
+    domUtils.ajax({
+      type: 'POST',
+      url: 'plugins/EVcharger/core/ajax/EVcharger.ajax.php',
+      data: { action: 'read', settings: JSON.stringify(settings) },
+      dataType: 'json',
+      global: false,
+      error: function() {
+        box.replaceChildren(element('div', { class: 'alert alert-danger' }, '{{Jeedom n\'a pas répondu}}'))
+      },
+      success: function(_answer) {
+        if (_answer.state != 'ok') {
+          box.replaceChildren(element('div', { class: 'alert alert-danger' }, _answer.result))
+          return
+        }
+        const rows = _answer.result.map(_row => element('tr', { 'data-logicalid': _row.logicalId }, element('td', {}, _row.name), element('td', {}, (_row.value + ' ' + _row.unit).trim())))
+        box.replaceChildren(
+          element('div', { class: 'alert alert-success' }, '{{Le chargeur a répondu.}}'),
+          element('table', { class: 'table table-condensed' }, element('tbody', {}, ...rows)))
+      }
+    })
+  }
+
+  // What the core's plugin.template.js calls
+
+  window.printEqLogic = function(_eqLogic) {
+    const configuration = _eqLogic.configuration
+    document.getElementById('in_EVchargerSearch').value = ''
+    document.getElementById('div_EVchargerTest').replaceChildren()
+    fillModels()
+    if (configuration.model && !models.has(configuration.model)) modelSelect.append(option(configuration.model, configuration.model))
+    modelSelect.value = configuration.model ?? ''
+    baudrateSelect.append(option(configuration.baudrate ?? '', configuration.baudrate ?? ''))
+    baudrateSelect.value = configuration.baudrate ?? ''
+    if (!configuration.port) portInput.value = Object.keys(EVchargerPage.ports)[0] ?? ''
+    showPort()
+    showModel()
+  }
+
+  window.addCmdToTable = function(_cmd) {
+    const retired = Boolean(_cmd.configuration?.retired)
+    const numeric = _cmd.subType == 'numeric' || _cmd.subType == 'slider'
+    const row = element('tr', { class: 'cmd' + (retired ? ' EVchargerRetired' : ''), 'data-cmd_id': init(_cmd.id) })
+    let html = '<td class="hidden-xs"><span class="cmdAttr" data-l1key="id"></span></td>'
+    html += '<td><div class="input-group">'
+    html += '<input class="cmdAttr form-control input-sm roundedLeft" data-l1key="name" placeholder="{{Nom de la commande}}">'
+    html += '<span class="input-group-btn"><a class="cmdAction btn btn-sm btn-default" data-l1key="chooseIcon" title="{{Choisir une icône}}"><i class="fas fa-icons"></i></a></span>'
+    html += '<span class="cmdAttr input-group-addon roundedRight" data-l1key="display" data-l2key="icon" style="font-size:19px;padding:0 5px 0 0!important"></span>'
+    html += '</div></td>'
+    html += '<td><span class="EVchargerType"></span><br><code class="cmdAttr" data-l1key="logicalId"></code></td>'
+    html += '<td>'
+    html += '<label class="checkbox-inline"><input type="checkbox" class="cmdAttr" data-l1key="isVisible"' + (retired ? ' disabled' : '') + '>{{Afficher}}</label> '
+    if (_cmd.type == 'info') html += '<label class="checkbox-inline"><input type="checkbox" class="cmdAttr" data-l1key="isHistorized">{{Historiser}}</label> '
+    if (_cmd.subType == 'binary') html += '<label class="checkbox-inline"><input type="checkbox" class="cmdAttr" data-l1key="display" data-l2key="invertBinary">{{Inverser}}</label> '
+    if (numeric) {
+      html += '<div style="display:flex;gap:3px;margin-top:4px">'
+      html += '<input class="cmdAttr form-control input-sm" data-l1key="configuration" data-l2key="minValue" placeholder="{{Min}}" title="{{Min}}">'
+      html += '<input class="cmdAttr form-control input-sm" data-l1key="configuration" data-l2key="maxValue" placeholder="{{Max}}" title="{{Max}}">'
+      html += '<input class="cmdAttr form-control input-sm" data-l1key="unite" placeholder="{{Unité}}" title="{{Unité}}">'
+      html += '</div>'
+    }
+    html += '</td>'
+    html += '<td>' + (retired ? '<span class="label label-warning" title="{{Gardée pour son historique ou parce qu\'elle est utilisée ailleurs dans Jeedom. Vous pouvez la supprimer.}}">{{Absente de ce modèle}}</span>' : '<span class="cmdAttr" data-l1key="htmlstate"></span>') + '</td>'
+    html += '<td>'
+    html += '<a class="btn btn-default btn-xs cmdAction" data-action="configure" title="{{Configuration avancée}}"><i class="fas fa-cogs"></i></a> '
+    if (!retired) html += '<a class="btn btn-default btn-xs cmdAction" data-action="test"><i class="fas fa-rss"></i> {{Tester}}</a> '
+    if (retired) html += '<i class="fas fa-minus-circle pull-right cmdAction cursor" data-action="remove" title="{{Supprimer la commande}}"></i>'
+    html += '</td>'
+    row.innerHTML = html
+    row.querySelector('.EVchargerType').textContent = _cmd.type + ' / ' + _cmd.subType
+    document.querySelector('#table_cmd tbody').append(row)
+    row.setJeeValues(_cmd, '.cmdAttr')
+  }
+
+  // Events
+
+  document.getElementById('in_EVchargerSearch').addEventListener('input', fillModels)
+  modelSelect.addEventListener('change', function() {
+    presetLine()
+    showModel()
+  })
+  portSelect.addEventListener('change', function() {
+    portInput.value = portSelect.value
+    portInput.style.display = portSelect.value == '' ? '' : 'none'
+    jeeFrontEnd.modifyWithoutSave = true
+    window.modifyWithoutSave = true
+  })
+  document.getElementById('bt_EVchargerTest').addEventListener('click', test)
+  document.getElementById('bt_EVchargerHealth').addEventListener('click', function() {
+    jeeDialog.dialog({
+      id: 'jee_modal',
+      title: '{{Santé des chargeurs}}',
+      contentUrl: 'index.php?v=d&plugin=EVcharger&modal=health'
+    })
+  })
+
+  fillModels()
+  fillPorts()
+  fillBaudrates()
+})()
