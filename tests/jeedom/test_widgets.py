@@ -294,13 +294,22 @@ class TestCableLock:
         page.locks.locator("button").click()
         expect(page.page.get_by_role("alert")).to_contain_text("le chargeur a refusé")
 
-    def test_a_tile_drawn_again_is_still_alive(self, page: Page, plant: Plant, version: str) -> None:
-        """The core throws away an update function whose text it knows, even if the widget that it served is gone."""
+    def test_a_widget_that_the_core_draws_again_is_still_alive(self, page: Page, plant: Plant, version: str) -> None:
+        """The core drops an update function whose text it knows, even if the widget that it served is gone."""
         page.set(version=version)
-        page.choose("language", "en_US")
-        expect(page.state.locator(".cmdName")).to_have_text("State")
-        plant.publish(1, cable_state=3)
+        page.page.evaluate("""async (version) => {
+            const tiles = await (await fetch('tiles?version=' + version)).json()
+            for (const command of tiles.chargers[0].commands.filter(command => command.html)) {
+                const fresh = widget(command)
+                document.querySelector('.cmd[data-cmd_id="' + command.id + '"]').replaceWith(fresh)
+                runScripts(fresh)
+            }
+        }""", version)  # fmt: skip
+        plant.publish(1, state=5, cable_state=3)
         assert_shows(page.locks, "widget_lock_3_l_color")
+        assert_shows(page.state, "compact_5")
+        page.choose("theme", "Dark")
+        assert_shows(page.locks, "widget_lock_3_d_color")
 
 
 @needs_chromium

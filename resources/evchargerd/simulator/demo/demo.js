@@ -107,9 +107,13 @@ async function drawTiles() {
     for (const command of charger.commands) commands[command.id] = { charger, command }
   }
   document.querySelector('main').replaceChildren(...page.chargers.map(function(charger) { return tile(charger, page.sections) }))
-  // A script that came in by innerHTML does not run; one that is made does.
-  for (const script of document.querySelectorAll('main script')) script.replaceWith(element('script', {}, script.textContent))
+  runScripts(document.querySelector('main'))
   for (const [id, known] of Object.entries(values)) refresh(id, known)
+}
+
+// A script that came in by innerHTML does not run; one that is made does.
+function runScripts(_inside) {
+  for (const script of _inside.querySelectorAll('script')) script.replaceWith(element('script', {}, script.textContent))
 }
 
 function tile(_charger, _sections) {
