@@ -192,7 +192,7 @@ def parse(raw: Any, command: str) -> Expression:
         return Of(raw)
     kinds = [kind for kind in ("sum", "first", "count", "rules", "text_of", "session_of") if kind in raw]
     if len(kinds) != 1:
-        raise ValueError("one of sum, first, count, rules, text_of, session_of")
+        raise ValueError("un et un seul de sum, first, count, rules, text_of, session_of")
     match kinds[0]:
         case "sum":
             terms = tuple((term,) if isinstance(term, str) else tuple(term["product"]) for term in raw["sum"])

@@ -233,6 +233,13 @@ def _expected(error: Any) -> str:
             return f"une valeur de la forme {wanted} (et non {_shown(got)})"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             return f"{error.validator} {wanted} (et non {_shown(got)})"
+        case "minItems" | "minProperties" | "minLength":
+            return f"au moins {wanted} (et non {len(got)}, {_shown(got)})"
+        case "items" | "maxLength":
+            most = wanted if error.validator == "maxLength" else len(error.schema["prefixItems"])
+            return f"au plus {most} (et non {len(got)}, {_shown(got)})"
+        case "const":
+            return f"la valeur {_shown(wanted)} (et non {_shown(got)})"
         case _:
             return str(error.message)
 

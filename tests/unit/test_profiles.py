@@ -23,7 +23,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 
 def models_with(*keys: str) -> list[str]:
-    """Models whose document has something under these nested keys; read as plain JSON, so that a fault stays a test's."""
+    """Models whose document has something under these nested keys (plain JSON: a faulty profile must fail its test)."""
 
     def has(model: str) -> bool:
         node: Any = json.loads((profile.SHIPPED_DIR / f"{model}.json").read_text(encoding="utf-8"))
