@@ -232,7 +232,7 @@ class Bus(threading.Thread):
             due, period = min((item.due, item.keep.every) for item in member.keepalives)
             yield 0 if now > due + LATE_KEEPALIVE * period else 2, due, KEEPALIVE
         if not acting:
-            yield 3, max(member.next_poll, member.retry_at), POLL
+            yield 3, max(member.next_poll if member.online else 0.0, member.retry_at), POLL
 
     def _ready_at(self, member: Member, kind: str, due: float) -> float:
         task = member.tasks.get(kind)

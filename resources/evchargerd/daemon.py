@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_ALREADY_RUNNING, EXIT_PORT_TAKEN = range(5)
 STOP_SECONDS = 1.5  # of the 2 s that SIGTERM may take
+START_SECONDS = 5.0  # that the very first messages may wait for the configuration of the start
 MAX_CONFIG_BYTES = 1024 * 1024
 
 Answer = dict[str, object]
@@ -188,6 +189,7 @@ class Daemon:
         self._chargers = Chargers(self._on_values, Store(memory))
         self._slow = ThreadPoolExecutor(max_workers=4, thread_name_prefix="slow")
         self._configuring = threading.Lock()
+        self._ready = threading.Event()
         self._stop = threading.Event()
 
     def run(self) -> int:
@@ -205,6 +207,7 @@ class Daemon:
             log.info("Démon EVcharger %s démarré, socket 127.0.0.1:%s", __version__, self._listener.port)
             self._publisher.start()
             self._configure(config)
+            self._ready.set()
             self._stop.wait()
             log.info("Arrêt du démon")
             return EXIT_OK
@@ -255,6 +258,7 @@ class Daemon:
         action = message.get("action")
         if not isinstance(action, str) or action not in handlers:
             return _failure(f"action inconnue : {_shown(action)} ; attendu : {', '.join(handlers)}")
+        self._ready.wait(START_SECONDS)
         try:
             return handlers[action](message)
         except (ActionError, ConfigError) as error:
