@@ -120,17 +120,19 @@ class Charger:
 
     def _start(self) -> Job[bool]:
         """The writes of the start, and again what a power cut has reset; True where anything was written."""
-        written = False
+        written: set[str] = set()
         for write in self.profile.start:
             if write.when.holds(self.points) and self.points.get(write.point) != write.to:
                 yield from self._write(write, self._target(write, None))
-                written = True
+                written.add(write.point)
+                if write.wait:
+                    yield Wait(write.wait)
         for name, value in self.memory.written.items():
-            point = self.profile.points.get(name)
+            point = self.profile.points.get(name) if name not in written else None
             if point is not None and point.power_up is not None and self.points.get(name) == point.power_up != value:
                 yield from self._write(Write(name, value), value)
-                written = True
-        return written
+                written.add(name)
+        return bool(written)
 
     def _read(self, read: Read) -> Job[Refused | None]:
         """One read. Where the charger refuses a part of it, only that part is lost, and not asked for again."""

@@ -1,0 +1,264 @@
+"""What each action sends and what each code means, written out by hand from the makers' numbers, not from the profiles.
+
+Frames are unit, function, address, data, in hex, without the checksum.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pytest
+from register_image import RegisterImage
+
+from evchargerd import profile
+from evchargerd.charger import ActionError, Charger
+
+Changes = Mapping[tuple[str, int], int]
+H, I, C = "holding", "input", "coil"  # noqa: E741  the tables, short as the rows below
+
+
+def connected(model: str, changes: Changes, unverified: bool = False) -> tuple[Charger, RegisterImage]:
+    """A charger of this model, read once; its registers are the profile's example, changed."""
+    loaded = profile.load(model)
+    image = RegisterImage.of_example(loaded)
+    for (table, address), word in changes.items():
+        image.tables.setdefault(table, {})[address] = word
+    charger = Charger(loaded, loaded.line.unit, unverified=unverified)
+    image.run(charger.connect())
+    return charger, image
+
+
+def frames(image: RegisterImage) -> list[str]:
+    return [(bytes((asked.unit,)) + asked.pdu).hex(" ") for asked in image.requests if asked.is_write]
+
+
+class Row(NamedTuple):
+    model: str
+    action: str
+    value: float | None
+    changes: Changes
+    sent: list[str]
+
+
+ACTIONS = [
+    # Mennekes: unit 50; float at 0302h, release at 0D05h, heartbeat 55AAh at 0D00h, phases at 0D04h (0 all, 1 one).
+    Row("mennekes-compact", "set_current_limit", 16, {}, ["32 10 03 02 00 02 04 41 80 00 00"]),
+    Row("mennekes-compact", "set_current_limit", 10.25, {}, ["32 10 03 02 00 02 04 41 23 33 33"]),
+    Row("mennekes-compact", "charge_stop", None, {}, ["32 06 0d 05 00 00"]),
+    Row("mennekes-compact", "charge_start", None, {(H, 0x0D05): 0}, ["32 06 0d 00 55 aa", "32 06 0d 05 00 01"]),
+    Row("mennekes-compact", "set_phases", 1, {(H, 0x0D05): 0}, ["32 06 0d 04 00 01"]),
+    Row("mennekes-compact", "set_phases", 3, {(H, 0x0D05): 0}, ["32 06 0d 04 00 00"]),
+    # Heidelberg: 261 = 0105h in 0.1 A, 0 pauses; 259 = 0103h frees a locked station.
+    Row("heidelberg-ec", "set_current_limit", 10.25, {}, ["01 06 01 05 00 66"]),
+    Row("heidelberg-ec", "charge_stop", None, {}, ["01 06 01 05 00 00"]),
+    Row("heidelberg-ec", "charge_start", None, {}, ["01 06 01 05 00 a0"]),
+    Row("heidelberg-ec", "charge_start", None, {(I, 5): 10}, ["01 06 01 03 00 01", "01 06 01 05 00 a0"]),
+    # EVSE DIN: 1000 = 03E8h by function 16, in 0.01 A with bit 7 of 2005 and firmware 17, else in A.
+    Row("evse-din", "set_current_limit", 10.25, {}, ["01 10 03 e8 00 01 02 03 fc"]),
+    Row("evse-din", "set_current_limit", 10.25, {(H, 1005): 15, (H, 1000): 16}, ["01 10 03 e8 00 01 02 00 0a"]),
+    Row("evse-din", "charge_stop", None, {}, ["01 10 03 e8 00 01 02 00 00"]),
+    Row("evse-din", "charge_start", None, {}, ["01 10 03 e8 00 01 02 06 40"]),
+    Row("openwb-native", "set_current_limit", 16, {}, ["01 10 03 e8 00 01 02 06 40"]),
+    # Phoenix: coils 20000 = 4E20h (enable) and 20002 = 4E22h (lock), 22000 = 55F0h in A, 4002 = 0FA2h lock mode.
+    Row("phoenix-ev-cc-ser", "set_current_limit", 10, {}, ["01 06 55 f0 00 0a"]),
+    Row("phoenix-ev-cc-ser", "charge_stop", None, {}, ["01 05 4e 20 00 00"]),
+    Row("phoenix-ev-cc-ser", "charge_start", None, {(C, 20000): 0}, ["01 05 4e 20 ff 00"]),
+    Row("phoenix-ev-cc-ser", "cable_lock", None, {(H, 4002): 0}, ["01 05 4e 22 ff 00", "01 06 0f a2 00 03"]),
+    Row("phoenix-ev-cc-ser", "cable_unlock", None, {}, ["01 06 0f a2 00 00", "01 05 4e 22 00 00"]),
+    # Schrack: 100 = 64h release, 101 = 65h in A, 118 = 76h: 1 locks, 2 unlocks.
+    Row("schrack-cion", "set_current_limit", 10, {}, ["01 06 00 65 00 0a"]),
+    Row("schrack-cion", "charge_stop", None, {}, ["01 06 00 65 00 00"]),
+    Row("schrack-cion", "charge_start", None, {(H, 100): 0}, ["01 06 00 65 00 10", "01 06 00 64 00 01"]),
+    Row("schrack-cion", "cable_lock", None, {}, ["01 06 00 76 00 01"]),
+    Row("schrack-cion", "cable_unlock", None, {(H, 139): ord("B")}, ["01 06 00 76 00 02"]),
+    # Alphatec: 5 in A by function 16.
+    Row("alphatec", "set_current_limit", 10.9, {}, ["01 10 00 05 00 01 02 00 0a"]),
+    Row("alphatec", "charge_stop", None, {}, ["01 10 00 05 00 01 02 00 00"]),
+    # Pracht: 40003 total, 40004 connector 1, 40005 connector 2, in A.
+    Row("pracht-alpha", "set_current_limit", 10, {}, ["01 06 00 03 00 0a", "01 06 00 02 00 0a"]),
+    Row("pracht-alpha", "set_current_limit", 10, {(H, 4): 16}, ["01 06 00 03 00 0a"]),
+    Row("pracht-alpha", "charge_stop", None, {}, ["01 06 00 03 00 00"]),
+    Row("pracht-alpha", "charge_start", None, {(H, 2): 0}, ["01 06 00 03 00 10", "01 06 00 02 00 10"]),
+    Row("pracht-alpha-2", "set_current_limit", 10, {(H, 3): 16}, ["01 06 00 04 00 0a"]),
+    # Pulsares: 5Dh in mA and 8Bh (0 one phase, 2 three) by function 16.
+    Row("pulsares-simplebox", "set_current_limit", 10.25, {}, ["01 10 00 5d 00 01 02 27 d8"]),
+    Row("pulsares-simplebox", "charge_stop", None, {}, ["01 10 00 5d 00 01 02 00 00"]),
+    Row("pulsares-simplebox", "set_phases", 1, {}, ["01 10 00 8b 00 01 02 00 00"]),
+    Row("pulsares-simplebox", "set_phases", 3, {(H, 0x8B): 0}, ["01 10 00 8b 00 01 02 00 02"]),
+    # OBO: unit 101; 40006 enable, 40007 in A.
+    Row("obo-ion", "set_current_limit", 10, {}, ["65 06 00 06 00 0a"]),
+    Row("obo-ion", "charge_stop", None, {}, ["65 06 00 05 00 00"]),
+    Row("obo-ion", "charge_start", None, {(H, 5): 0}, ["65 06 00 05 00 01"]),
+    # KSE: unit 100; 0003h in A, 0035h 0 three phases, 1 one.
+    Row("kse-wbx16", "set_current_limit", 10, {}, ["64 06 00 03 00 0a"]),
+    Row("kse-wbx16", "charge_stop", None, {}, ["64 06 00 03 00 00"]),
+    Row("kse-wbx16", "set_phases", 1, {(I, 16): 4}, ["64 06 00 35 00 01"]),
+    # Raedian: 8100h in mA by function 16, 8102h 1 one phase, 2 three; 8103h only once it is asked for.
+    Row("raedian", "set_current_limit", 10.25, {}, ["01 10 81 00 00 02 04 00 00 27 d8"]),
+    Row("raedian", "charge_stop", None, {(H, 0x800D): 0x0100}, ["01 10 81 00 00 02 04 00 00 00 00"]),
+    Row("raedian", "set_phases", 3, {(H, 0x800D): 0x0100}, ["01 06 81 02 00 02"]),
+    Row("raedian", "cable_lock", None, {(H, 0x800A): 0, (H, 0x800B): 0}, ["01 06 81 03 00 01"]),
+    # ABB: 4100h in mA by function 16, 4103h lock.
+    Row("abb-terra-ac", "set_current_limit", 16, {}, ["01 10 41 00 00 02 04 00 00 3e 80"]),
+    Row("abb-terra-ac", "cable_lock", None, {}, ["01 06 41 03 00 01"]),
+    Row("abb-terra-ac", "cable_unlock", None, {(H, 0x400D): 0x0200}, ["01 06 41 03 00 00"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ACTIONS, ids=lambda row: f"{row.model} {row.action} {row.value or ''}".strip())
+def test_an_action_sends_the_frames_of_the_manual(row: Row) -> None:
+    charger, image = connected(row.model, row.changes, unverified=True)
+    image.requests.clear()
+    image.run(charger.act(row.action, row.value))
+    assert frames(image) == row.sent
+
+
+STARTS: list[tuple[str, Changes, list[str]]] = [
+    ("heidelberg-ec", {(H, 258): 0}, ["01 06 01 02 00 04"]),
+    ("heidelberg-ec", {(H, 258): 4}, []),
+    ("evse-din", {(H, 2005): 0x0209, (H, 1000): 16}, ["01 10 07 d5 00 01 02 02 89"]),
+    ("evse-din", {(H, 2005): 0x0209, (H, 1000): 16, (H, 1005): 16}, []),
+    ("phoenix-ev-cc-ser", {(H, 4000): 2}, ["01 06 0f a0 00 03"]),
+    ("phoenix-ev-cc-ser", {(H, 4000): 0, (C, 20000): 0}, ["01 05 4e 20 ff 00", "01 06 0f a0 00 03"]),
+    ("phoenix-ev-cc-ser", {(H, 4000): 1, (C, 20000): 0, (I, 24004): 1}, ["01 05 4e 20 ff 00", "01 06 0f a0 00 03"]),
+    ("phoenix-ev-cc-ser", {(H, 4000): 1, (C, 20000): 0, (I, 24004): 0}, ["01 06 0f a0 00 03"]),
+    ("mennekes-compact", {}, []),
+]
+
+
+@pytest.mark.parametrize(("model", "changes", "sent"), STARTS)
+def test_the_start_writes_what_the_charger_needs_and_nothing_twice(
+    model: str, changes: Changes, sent: list[str]
+) -> None:
+    charger, image = connected(model, changes)
+    assert frames(image) == sent
+    charger.reconnect()
+    image.requests.clear()
+    image.run(charger.connect())
+    assert frames(image) == []
+
+
+def test_a_heidelberg_that_cannot_read_its_standby_back_is_told_at_each_connection() -> None:
+    loaded = profile.load("heidelberg-ec")
+    image = RegisterImage.of_example(loaded)
+    del image.tables[H][258]  # register layout 1.0.7 and older
+    charger = Charger(loaded, loaded.line.unit)
+    image.run(charger.connect())
+    assert frames(image) == ["01 06 01 02 00 04"]
+    assert charger.values["current_limit"] == 16
+
+
+REFUSALS: list[tuple[str, str, float | None, Changes, str]] = [
+    ("mennekes-compact", "set_phases", 1, {}, "en pause"),
+    ("mennekes-compact", "set_phases", 1, {(H, 0x030C): 1, (H, 0x0D05): 0}, "ne sait pas"),
+    ("heidelberg-ec", "set_current_limit", 5, {}, "hors des bornes 6 à 16 A"),
+    ("heidelberg-ec", "set_current_limit", 16, {(I, 100): 10}, "hors des bornes 6 à 10 A"),
+    ("phoenix-ev-cc-ser", "cable_lock", None, {(H, 4009): 1}, "câble attaché"),
+    ("phoenix-ev-cc-ser", "set_current_limit", 32, {}, "hors des bornes 6 à 20 A"),
+    ("schrack-cion", "cable_lock", None, {(H, 506): 1}, "câble attaché"),
+    ("schrack-cion", "cable_unlock", None, {}, "une charge est en cours"),
+    ("pulsares-simplebox", "set_phases", 1, {(H, 0x77): 0}, "module de phases"),
+    ("pulsares-simplebox", "set_phases", 1, {(H, 0x07): 3}, "micrologiciel 4"),
+    ("kse-wbx16", "set_phases", 1, {(I, 16): 4, (I, 48): 0x3451}, "lettre R"),
+    ("obo-ion", "set_current_limit", 20, {}, "hors des bornes 6 à 16 A"),
+    ("raedian", "cable_lock", None, {}, "n'a pas la commande"),
+]
+
+
+@pytest.mark.parametrize(("model", "action", "value", "changes", "reason"), REFUSALS)
+def test_what_the_charger_cannot_do_is_refused_with_its_reason_and_nothing_is_sent(
+    model: str, action: str, value: float | None, changes: Changes, reason: str
+) -> None:
+    charger, image = connected(model, changes)
+    image.requests.clear()
+    with pytest.raises(ActionError, match=reason):
+        image.run(charger.act(action, value))
+    assert frames(image) == []
+
+
+STATES: list[tuple[str, Changes, int]] = [
+    ("mennekes-compact", {(H, 0x0100): 1}, 1),
+    ("mennekes-compact", {(H, 0x0100): 3}, 2),
+    ("mennekes-compact", {(H, 0x0100): 4}, 6),
+    ("mennekes-compact", {(H, 0x0100): 6}, 5),
+    ("heidelberg-ec", {(I, 5): 3}, 1),
+    ("heidelberg-ec", {(I, 5): 5}, 6),
+    ("heidelberg-ec", {(I, 5): 6}, 2),
+    ("heidelberg-ec", {(I, 5): 8}, 3),
+    ("heidelberg-ec", {(I, 5): 8, (I, 6): 0}, 6),
+    ("heidelberg-ec", {(I, 5): 10}, 5),
+    ("evse-din", {(H, 1002): 2}, 6),
+    ("evse-din", {(H, 1002): 2, (H, 1000): 0}, 2),
+    ("evse-din", {(H, 1002): 2, (H, 1000): 16}, 2),  # 0.16 A
+    ("evse-din", {(H, 1002): 2, (H, 1000): 16, (H, 1005): 15}, 6),  # 16 A
+    ("evse-din", {(H, 1002): 4}, 3),
+    ("evse-din", {(H, 1002): 5}, 5),
+    ("phoenix-ev-cc-ser", {(I, 24000): 0x4132}, 1),
+    ("phoenix-ev-cc-ser", {(I, 24000): 0x4231}, 2),
+    ("phoenix-ev-cc-ser", {(I, 24000): 0x4232}, 6),
+    ("phoenix-ev-cc-ser", {(I, 24000): 0x4331}, 2),
+    ("phoenix-ev-cc-ser", {(I, 24000): 0x4630}, 5),
+    ("schrack-cion", {(H, 139): ord("A")}, 1),
+    ("schrack-cion", {(H, 139): ord("B")}, 6),
+    ("schrack-cion", {(H, 139): ord("B"), (H, 100): 0}, 2),
+    ("schrack-cion", {(H, 139): ord("B"), (H, 101): 0}, 2),
+    ("schrack-cion", {(H, 139): ord("U")}, 5),
+    ("schrack-cion", {(H, 121): 0x73}, 5),
+    ("alphatec", {(H, 0): 8}, 6),
+    ("alphatec", {(H, 0): 2, (H, 5): 0}, 2),
+    ("pracht-alpha", {(H, 106): 1}, 6),
+    ("pracht-alpha", {(H, 106): 1, (H, 2): 0}, 2),
+    ("pracht-alpha", {(H, 106): 3}, 3),
+    ("pracht-alpha-2", {(H, 4): 16}, 6),
+    ("pracht-alpha-2", {(H, 107): 0}, 1),
+    ("pulsares-simplebox", {(H, 0x1B): 0}, 1),
+    ("pulsares-simplebox", {(H, 0x1F): 2}, 6),
+    ("pulsares-simplebox", {(H, 0x1F): 2, (H, 0x5D): 0}, 2),
+    ("pulsares-simplebox", {(H, 0x1F): 4}, 3),
+    ("obo-ion", {(H, 11): 1}, 6),
+    ("obo-ion", {(H, 11): 1, (H, 5): 0}, 2),
+    ("obo-ion", {(H, 11): 4}, 5),
+    ("kse-wbx16", {(I, 16): 4}, 6),
+    ("kse-wbx16", {(I, 16): 4, (H, 3): 0}, 2),
+    ("kse-wbx16", {(I, 16): 1}, 1),
+    ("raedian", {(H, 0x800D): 0x8200}, 6),  # bit 7 of the code only says "limited"
+    ("raedian", {(H, 0x800D): 0x0300}, 2),
+]
+
+
+@pytest.mark.parametrize(("model", "changes", "state"), STATES)
+def test_the_state_means_the_same_on_every_model(model: str, changes: Changes, state: int) -> None:
+    charger, _ = connected(model, changes)
+    assert charger.values["state"] == state
+
+
+def test_a_code_that_says_nothing_keeps_the_state_before_it() -> None:
+    charger, image = connected("mennekes-compact", {})
+    image.tables[H][0x0100] = 0
+    image.run(charger.poll())
+    assert charger.values["state"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "locked"),
+    [
+        ("mennekes-compact", {(H, 0x0D02): 1}, 0),
+        ("mennekes-compact", {(H, 0x0D02): 2, (H, 0x030D): 1}, 3),
+        ("phoenix-ev-cc-ser", {(C, 20002): 0}, 0),
+        ("phoenix-ev-cc-ser", {(H, 4002): 0, (H, 4009): 0}, 1),
+        ("phoenix-ev-cc-ser", {(H, 4002): 0, (H, 4009): 0, (I, 24000): 0x4131}, 0),
+        ("schrack-cion", {(H, 121): 0x11}, 0),
+    ],
+)
+def test_the_cable_state_is_locked_plus_twice_permanently(model: str, changes: Changes, locked: int) -> None:
+    charger, _ = connected(model, changes)
+    assert charger.values["cable_state"] == locked
+
+
+def test_a_raedian_resumes_with_the_limit_it_was_given_although_it_cannot_be_read() -> None:
+    charger, image = connected("raedian", {(H, 0x800D): 0x0100})
+    image.run(charger.act("set_current_limit", 10))
+    image.run(charger.act("charge_stop"))
+    image.requests.clear()
+    image.run(charger.act("charge_start"))
+    assert frames(image) == ["01 10 81 00 00 02 04 00 00 27 10"]
+    assert charger.values["current_limit"] == 10
