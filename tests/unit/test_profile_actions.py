@@ -97,11 +97,53 @@ ACTIONS = [
     Row("raedian", "charge_stop", None, {(H, 0x800D): 0x0100}, ["01 10 81 00 00 02 04 00 00 00 00"]),
     Row("raedian", "set_phases", 3, {(H, 0x800D): 0x0100}, ["01 06 81 02 00 02"]),
     Row("raedian", "cable_lock", None, {(H, 0x800A): 0, (H, 0x800B): 0}, ["01 06 81 03 00 01"]),
+    # ABL: 14h PWM duty in 0.1 % by function 16 (ampere / 0.6), 1000 = no current.
+    Row("abl-emh1", "set_current_limit", 12, {(H, 0x12): 200}, ["01 10 00 14 00 01 02 00 c8"]),
+    Row("abl-emh1", "charge_stop", None, {}, ["01 10 00 14 00 01 02 03 e8"]),
+    # Delta: 1600 = 0640h in W for all phases, 230 V each.
+    Row("delta-ac-max", "set_current_limit", 16, {}, ["01 10 06 40 00 02 04 00 00 2b 20"]),
+    Row("delta-ac-max", "charge_stop", None, {}, ["01 10 06 40 00 02 04 00 00 00 00"]),
+    Row("delta-ac-max-1p", "set_current_limit", 16, {}, ["01 10 06 40 00 02 04 00 00 0e 60"]),
+    # Eaton: 40010 = 9 in 0.1 A; 40005 = 4 enables, by an ambiguous page.
+    Row("eaton-xchargein", "set_current_limit", 10.25, {}, ["01 06 00 09 00 66"]),
+    Row("eaton-xchargein", "charge_stop", None, {}, ["01 06 00 04 00 00"]),
+    # Edgetech: 0201h with the ampere in both bytes; bit 0 of 0204h is three phases, its other bits are kept.
+    Row("edgetech-smartevse", "set_current_limit", 10, {}, ["01 06 02 01 0a 0a"]),
+    Row("edgetech-smartevse", "charge_stop", None, {}, ["01 06 02 01 00 00"]),
+    Row("edgetech-smartevse", "set_phases", 1, {(H, 0x0201): 0, (H, 0x0204): 5}, ["01 06 02 04 00 04"]),
+    # eProWallbox: 40406 = 9DD6h enables, 40407 = 9DD7h in mA, by function 16.
+    Row("eprowallbox", "set_current_limit", 10.25, {}, ["01 10 9d d7 00 02 04 00 00 27 d8"]),
+    Row("eprowallbox", "charge_stop", None, {}, ["01 10 9d d6 00 01 02 00 00"]),
+    Row("eprowallbox", "charge_start", None, {}, ["01 10 9d d6 00 01 02 00 01"]),
+    # esp32-evse: 103 = 67h enables, 106 = 6Ah in 0.1 A.
+    Row("esp32-evse", "set_current_limit", 10.25, {}, ["01 06 00 6a 00 66"]),
+    Row("esp32-evse", "charge_stop", None, {}, ["01 06 00 67 00 00"]),
+    # ETEK: unit 255; 109 = 6Dh PWM duty in 0.01 % (ampere / 0.6), 89 = 59h: 1 starts, 2 stops.
+    Row("etek-ekepc2", "set_current_limit", 12, {}, ["ff 06 00 6d 07 d0"]),
+    Row("etek-ekepc2", "charge_stop", None, {}, ["ff 06 00 59 00 02"]),
+    # SolaX: unit 70; 0628h in 0.01 A, 0627h: 4 starts, 3 stops, 0615h: 1 locks.
+    Row("solax-x-evc", "set_current_limit", 10.25, {}, ["46 06 06 28 03 fc"]),
+    Row("solax-x-evc", "charge_stop", None, {}, ["46 06 06 27 00 03"]),
+    Row("solax-x-hac", "set_current_limit", 10, {}, ["46 06 06 28 03 e8"]),
+    Row("solax-x-hac", "cable_lock", None, {(H, 0x0615): 0}, ["46 06 06 15 00 01"]),
+    Row("solax-x-hac", "cable_lock", None, {(H, 0x0615): 1}, []),  # kept in EEPROM: never written unchanged
+    # Stegen: 2 in 0.1 A, 5 gives access.
+    Row("stegen-smartevse", "set_current_limit", 10.25, {}, ["01 06 00 02 00 66"]),
+    Row("stegen-smartevse", "charge_stop", None, {}, ["01 06 00 05 00 00"]),
+    # Sungrow: unit 248; 21202 = 52D2h in 0.1 A, 21210 = 52DAh available, 21211 = 52DBh: 0 starts, 1 stops.
+    Row("sungrow-ac011e", "set_current_limit", 10.25, {}, ["f8 06 52 d2 00 66"]),
+    Row("sungrow-ac011e", "charge_stop", None, {}, ["f8 06 52 db 00 01"]),
+    Row("sungrow-ac011e", "charge_start", None, {}, ["f8 06 52 da 00 01", "f8 06 52 db 00 00", "f8 06 52 d2 00 a0"]),
     # ABB: 4100h in mA by function 16, 4103h lock.
     Row("abb-terra-ac", "set_current_limit", 16, {}, ["01 10 41 00 00 02 04 00 00 3e 80"]),
     Row("abb-terra-ac", "cable_lock", None, {}, ["01 06 41 03 00 01"]),
     Row("abb-terra-ac", "cable_unlock", None, {(H, 0x400D): 0x0200}, ["01 06 41 03 00 00"]),
 ]  # fmt: skip
+
+
+def test_every_charger_on_a_serial_line_has_actions_written_out_by_hand() -> None:
+    serial = {model for model in profile.shipped() if profile.load(model).line.framing != "tcp"}
+    assert serial - {row.model for row in ACTIONS} == set()
 
 
 @pytest.mark.parametrize("row", ACTIONS, ids=lambda row: f"{row.model} {row.action} {row.value or ''}".strip())
