@@ -205,8 +205,8 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
             log.info("Démon EVcharger %s démarré, socket 127.0.0.1:%s", __version__, self._listener.port)
-            self._publisher.start()
             self._configure(config)
+            self._publisher.start()
             self._ready.set()
             self._stop.wait()
             log.info("Arrêt du démon")
