@@ -15,7 +15,7 @@ SIGNED = ("int16", "int32")
 BIT_TABLES = ("coil", "discrete")
 DIGITS = 10  # more than any 32-bit register holds, less than the noise of a double
 FLOAT32_DIGITS = 7  # decimal digits that an IEEE 754 single holds
-ROUNDING = 1e-9  # keeps 10.2 A / 0.1 from being cut down to 101
+ROUNDING = 1e-9  # relative, the noise of DIGITS: keeps 10.2 A / 0.1 from being cut down to 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,6 @@ class Point:
             raw &= self.mask
         if isinstance(raw, int):
             raw >>= self.shift
-        if isinstance(raw, float) and not math.isfinite(raw):
-            return None
         factor = self.scale.factor(values)
         if factor is None:
             return None
@@ -123,6 +121,8 @@ class Point:
             value = _tidy(self.curve.to_value(raw))
         else:
             value = _tidy(raw * factor + self.offset)
+        if not math.isfinite(value):
+            return None
         return value if self.format is None else self.format.format(value=value)
 
     def encode(self, value: Value, values: Values, current: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -133,21 +133,28 @@ class Point:
         if self.type == "text":
             octets = str(value).encode("ascii").ljust(2 * self.count, b"\0")
             if len(octets) > 2 * self.count:
-                raise ValueError(f"{value!r} has more than {2 * self.count} characters")
+                raise ValueError(f"{value!r} a plus de {2 * self.count} caractères")
             return self._words(octets)
         if self.type == "bytes" or isinstance(value, str):
-            raise ValueError(f"{self.name} cannot be written with {value!r}")
+            raise ValueError(f"{value!r} ne peut pas s'écrire dans {self.name}")
         if self.type in FLOATS:
-            return self._words_of(int.from_bytes(struct.pack(FLOATS[self.type], self._to_raw(value, values)), "big"))
-        raw = math.floor(self._to_raw(value, values) + ROUNDING)
+            try:
+                octets = struct.pack(FLOATS[self.type], self._to_raw(value, values))
+            except OverflowError as error:
+                raise ValueError(f"{value} ne tient pas dans {self.name}") from error
+            return self._words_of(int.from_bytes(octets, "big"))
+        exact = self._to_raw(value, values)
+        raw = math.floor(exact + ROUNDING * max(1, abs(exact)))
         bits = 16 * self.count if self.type != "bit" else 1
-        signed = self.type in SIGNED
+        signed = self.type in SIGNED and self.mask is None  # bits cut out by a mask have no sign
         room = (self.mask if self.mask is not None else (1 << bits) - 1) >> self.shift
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, room)
         if not low <= raw <= high:
-            raise ValueError(f"{value} does not fit into {self.name} ({low}..{high} raw)")
+            raise ValueError(f"{value} ne tient pas dans {self.name} (valeurs brutes {low} à {high})")
         raw = (raw & ((1 << bits) - 1)) << self.shift
         if self.mask is not None:
+            if raw & ~self.mask:
+                raise ValueError(f"{value} does not fit into {self.name} (mask 0x{self.mask:X})")
             kept = int(self._raw(current)) if current is not None else 0
             raw = (kept & ~self.mask & ((1 << bits) - 1)) | raw
         return self._words_of(raw)
@@ -160,7 +167,7 @@ class Point:
             return self.curve.to_raw(value)
         factor = self.scale.factor(values)
         if factor is None:
-            raise ValueError(f"the scale of {self.name} is not known yet")
+            raise ValueError(f"l'unité de {self.name} n'est pas encore connue")
         return (value - self.offset) / factor
 
     def _bytes(self, words: Sequence[int]) -> bytes:
