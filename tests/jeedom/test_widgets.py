@@ -81,7 +81,7 @@ def plant() -> Iterator[Plant]:
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
+        yield chromium.new_context(locale="fr-FR", viewport={"width": 1280, "height": 900})
         chromium.close()
 
 
@@ -124,10 +124,9 @@ class Page:
 @pytest.fixture
 def page(browser: Any, plant: Plant) -> Iterator[Page]:
     """The page in French, light, coloured. At its end nothing may have gone wrong in it, nor come from elsewhere."""
-    context = browser.new_context(locale="fr-FR", viewport={"width": 1280, "height": 900})
-    page = Page(context.new_page(), plant.demo)
+    page = Page(browser.new_page(), plant.demo)
     yield page
-    context.close()
+    page.page.close()
     assert page.errors == []
 
 

@@ -255,8 +255,7 @@ function refresh(_charger, _values) {
 function listen() {
   const events = new EventSource('events')
   events.onmessage = function(_message) {
-    const update = JSON.parse(_message.data)
-    for (const [charger, changed] of Object.entries(update.chargers)) {
+    for (const [charger, changed] of Object.entries(JSON.parse(_message.data))) {
       values[charger] = { ...values[charger], ...changed }
       refresh(charger, changed)
     }

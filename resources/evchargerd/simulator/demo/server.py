@@ -79,7 +79,7 @@ class DemoServer:
         self.token = secrets.token_urlsafe()
         self._lock = threading.Lock()  # guards the two that follow
         self._values: Values = {}
-        self._browsers: list[queue.SimpleQueue[dict[str, Any] | None]] = []
+        self._browsers: list[queue.SimpleQueue[Values | None]] = []
         demo = self
 
         class Handler(_Handler):
@@ -121,27 +121,27 @@ class DemoServer:
         self.stop()
 
     def receive(self, body: Mapping[str, Any]) -> None:
-        """Take what the daemon POSTs: keep the values, tell the browsers."""
+        """Take what the daemon POSTs: keep the values, tell the browsers. A scan's events have no place here."""
         chargers: Values = body.get("chargers", {})
         with self._lock:
             for charger, values in chargers.items():
                 self._values.setdefault(charger, {}).update(values)
             for browser in self._browsers:
-                browser.put({"chargers": chargers, "events": body.get("events", [])})
+                browser.put(chargers)
 
     def values(self, charger: int) -> dict[str, Value]:
         with self._lock:
             return dict(self._values.get(str(charger), {}))
 
-    def subscribe(self) -> queue.SimpleQueue[dict[str, Any] | None]:
+    def subscribe(self) -> queue.SimpleQueue[Values | None]:
         """A queue of what the browser has to show: first all values, then every change; None at the end."""
-        browser: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        browser: queue.SimpleQueue[Values | None] = queue.SimpleQueue()
         with self._lock:
-            browser.put({"chargers": {charger: dict(values) for charger, values in self._values.items()}, "events": []})
+            browser.put({charger: dict(values) for charger, values in self._values.items()})
             self._browsers.append(browser)
         return browser
 
-    def unsubscribe(self, browser: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    def unsubscribe(self, browser: queue.SimpleQueue[Values | None]) -> None:
         with self._lock:
             self._browsers.remove(browser)
 
