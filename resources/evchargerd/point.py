@@ -144,7 +144,7 @@ class Point:
                 raise ValueError(f"{value} ne tient pas dans {self.name}") from error
             return self._words_of(int.from_bytes(octets, "big"))
         exact = self._to_raw(value, values)
-        raw = math.floor(exact + ROUNDING * max(1, abs(exact)))
+        raw = math.floor(exact + min(0.5, ROUNDING * max(1, abs(exact))))
         bits = 16 * self.count if self.type != "bit" else 1
         signed = self.type in SIGNED and self.mask is None  # bits cut out by a mask have no sign
         room = (self.mask if self.mask is not None else (1 << bits) - 1) >> self.shift
