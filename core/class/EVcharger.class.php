@@ -218,6 +218,15 @@ class EVcharger extends eqLogic {
 		return $settings;
 	}
 
+	/** One that the user adds is wanted on the dashboard. */
+	public function preInsert() {
+		if ($this->_byPage) {
+			$this->setIsEnable(1);
+			$this->setIsVisible(1);
+			$this->setCategory('energy', '1');
+		}
+	}
+
 	public function preSave() {
 		$this->setConfiguration('port', trim($this->getConfiguration('port')));
 	}
@@ -325,8 +334,8 @@ class EVchargerCmd extends cmd {
 		$cmd->setIsHistorized((int) $entry['historized']);
 		$cmd->setTemplate('dashboard', $entry['template']['dashboard']);
 		$cmd->setTemplate('mobile', $entry['template']['mobile']);
-		if ($entry['type'] === 'action') {
-			$cmd->setDisplay('icon', '<i class="' . $entry['icon'] . '"></i>'); // on a button; an info shows its name
+		if ($entry['subType'] === 'other') {
+			$cmd->setDisplay('icon', '<i class="' . $entry['icon'] . '"></i>'); // on a button; all else shows its name
 		}
 		$cmd->setConfiguration('minValue', $entry['min'] ?? '');
 		$cmd->setConfiguration('maxValue', $entry['max'] ?? '');
@@ -348,7 +357,8 @@ class EVchargerCmd extends cmd {
 		$this->setConfiguration('minValue', $limit['min']);
 		$this->setConfiguration('maxValue', $limit['max']);
 		$parameters = $this->getDisplay('parameters');
-		$this->setDisplay('parameters', array('step' => (string) max(1, $limit['step'])) + (is_array($parameters) ? $parameters : array()));
+		$step = max(1, $limit['step']); // a slider of tenths of an ampere cannot be aimed with; a scenario may send them
+		$this->setDisplay('parameters', array('step' => (string) $step) + (is_array($parameters) ? $parameters : array()));
 	}
 
 	/**

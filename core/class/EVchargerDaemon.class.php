@@ -44,7 +44,7 @@ class EVchargerDaemon {
 		$command = implode(' ', array_map('escapeshellarg', $arguments));
 		$command .= ' >> ' . escapeshellarg(log::getPathToLog('EVcharger_daemon')) . ' 2>&1 < /dev/null &';
 		// The key goes by environment: arguments can be read by everyone on the machine.
-		$environment = array('EVCHARGER_APIKEY' => jeedom::getApiKey('EVcharger')) + getenv();
+		$environment = array('EVCHARGER_APIKEY' => jeedom::getApiKey('EVcharger'), 'TZ' => date_default_timezone_get()) + getenv();
 		proc_close(proc_open(array('/bin/sh', '-c', $command), array(), $pipes, '/', $environment));
 		for ($waited = 0; $waited < self::START_SECONDS; $waited += 0.25) {
 			if (self::isRunning() && self::isListening()) {

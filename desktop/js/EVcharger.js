@@ -4,9 +4,9 @@
 
   const BAUDRATES = [1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 56000, 57600, 115200]
   const CONFIDENCE = {
-    high: '{{Confiance élevée : décrit d\'après le manuel du fabricant et recoupé}}',
-    medium: '{{Confiance moyenne : une seule source, ou des sources incomplètes}}',
-    low: '{{Confiance faible : à essayer avec prudence}}'
+    high: '{{Confiance élevée : sources sûres et concordantes}}',
+    medium: '{{Confiance moyenne : sources incomplètes ou peu nombreuses}}',
+    low: '{{Confiance faible : peu de sources, à essayer avec prudence}}'
   }
   const models = new Map(EVchargerPage.models.map(_model => [_model.id, _model]))
   const modelSelect = document.getElementById('sel_EVchargerModel')
@@ -58,6 +58,7 @@
     document.querySelectorAll('#eqlogictab .EVchargerSerial').forEach(_row => _row.style.display = overTcp ? 'none' : '')
     portInput.placeholder = overTcp ? 'tcp://192.168.1.50:502' : 'socket://192.168.1.50:4196'
     if (!model) {
+      if (modelSelect.value == '') box.append(element('p', {}, '{{Choisissez un modèle : ce qu\'il faut savoir de son câblage et de ses réglages s\'affiche ici.}}'))
       if (modelSelect.value != '') box.append(element('div', { class: 'alert alert-danger' }, '{{Le profil de ce modèle est introuvable ou illisible :}} ' + modelSelect.value))
       return
     }
@@ -68,7 +69,7 @@
     if (model.line.verified === false) {
       box.append(element('p', {}, element('i', { class: 'fas fa-exclamation-triangle warning' }), ' {{Les réglages de liaison proposés sont une supposition : comparez avec ceux du chargeur.}}'))
     }
-    box.append(element('p', { class: 'EVchargerSources' }, CONFIDENCE[model.confidence] + '. {{Sources :}} ' + model.sources.join(' ; ')))
+    box.append(element('p', { class: 'EVchargerSources' }, CONFIDENCE[model.confidence] + '. {{Rien n\'a été essayé sur matériel par les auteurs du plugin. Sources :}} ' + model.sources.join(' ; ')))
   }
 
   function fillBaudrates(_model) {
@@ -157,7 +158,7 @@
     html += '<span class="input-group-btn"><a class="cmdAction btn btn-sm btn-default" data-l1key="chooseIcon" title="{{Choisir une icône}}"><i class="fas fa-icons"></i></a></span>'
     html += '<span class="cmdAttr input-group-addon roundedRight" data-l1key="display" data-l2key="icon" style="font-size:19px;padding:0 5px 0 0!important"></span>'
     html += '</div></td>'
-    html += '<td><span class="EVchargerType"></span><br><code class="cmdAttr" data-l1key="logicalId"></code></td>'
+    html += '<td><span class="EVchargerType"></span><br><span class="EVchargerLogicalId"></span></td>'
     html += '<td>'
     html += '<label class="checkbox-inline"><input type="checkbox" class="cmdAttr" data-l1key="isVisible"' + (retired ? ' disabled' : '') + '>{{Afficher}}</label> '
     if (_cmd.type == 'info') html += '<label class="checkbox-inline"><input type="checkbox" class="cmdAttr" data-l1key="isHistorized">{{Historiser}}</label> '
@@ -170,7 +171,7 @@
       html += '</div>'
     }
     html += '</td>'
-    html += '<td>' + (retired ? '<span class="label label-warning" title="{{Gardée pour son historique ou parce qu\'elle est utilisée ailleurs dans Jeedom. Vous pouvez la supprimer.}}">{{Absente de ce modèle}}</span>' : '<span class="cmdAttr" data-l1key="htmlstate"></span>') + '</td>'
+    html += '<td>' + (retired ? '<span class="label label-warning" title="{{Gardée pour son historique ou parce qu\'elle est utilisée ailleurs dans Jeedom. Vous pouvez la supprimer.}}">{{Absente de ce modèle}}</span>' : '<span class="EVchargerState"></span>') + '</td>'
     html += '<td>'
     html += '<a class="btn btn-default btn-xs cmdAction" data-action="configure" title="{{Configuration avancée}}"><i class="fas fa-cogs"></i></a> '
     if (!retired) html += '<a class="btn btn-default btn-xs cmdAction" data-action="test"><i class="fas fa-rss"></i> {{Tester}}</a> '
@@ -178,8 +179,20 @@
     html += '</td>'
     row.innerHTML = html
     row.querySelector('.EVchargerType').textContent = _cmd.type + ' / ' + _cmd.subType
+    row.querySelector('.EVchargerLogicalId').textContent = init(_cmd.logicalId)
     document.querySelector('#table_cmd tbody').append(row)
     row.setJeeValues(_cmd, '.cmdAttr')
+    if (_cmd.type == 'info' && !retired) showState(row.querySelector('.EVchargerState'), _cmd)
+  }
+
+  /** In the command's own unit. Not the core's own state cell: that one shows 11020 kW for 11020 W, once the value is pushed. */
+  function showState(_cell, _cmd) {
+    _cell.textContent = (init(_cmd.state) + ' ' + init(_cmd.unite)).trim()
+    // The core keeps one function of each source text: it must find the cell of the day by itself.
+    jeedom.cmd.addUpdateFunction(_cmd.id, function(_options) {
+      const cell = document.querySelector('#table_cmd tr[data-cmd_id="' + _options.cmd_id + '"] .EVchargerState')
+      if (cell) cell.textContent = (_options.value + ' ' + (_options.raw_unit ?? _options.unit)).trim()
+    })
   }
 
   // Events
