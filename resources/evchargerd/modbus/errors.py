@@ -82,11 +82,14 @@ class PortLost(ModbusError):
 def port_reason(error: BaseException) -> str:
     """Why a port was lost, from whatever pyserial, termios or the operating system raised.
 
-    `termios.error` is no OSError and carries its errno as first argument; pyserial sets no errno where it has none.
+    `termios.error` is no OSError and carries its errno as first argument; where pyserial's error has no errno, the one
+    that it came from may have.
     """
     number = getattr(error, "errno", None)
     if number is None and error.args and isinstance(error.args[0], int):
         number = error.args[0]
+    if number is None and error.__context__ is not None:
+        return port_reason(error.__context__)
     if number in PORT_REASONS:
         return PORT_REASONS[number]
     if isinstance(error, TimeoutError):

@@ -37,8 +37,8 @@ __all__ = ["Line", "LineSettings", "Statistics"]
 
 log = logging.getLogger(__name__)
 
-#: On a local port, a gap (s) that ends an answer which has begun: three times the 16 ms latency of FTDI adapters.
-LOCAL_GAP = 0.05
+#: On a local port, a gap (s) that ends an answer which has begun: six times the 16 ms latency of FTDI adapters.
+LOCAL_GAP = 0.1
 #: A question is in doubt for `LATE` times its time-out, `LATE` times the slowest answer seen on the line, and at least
 #: for so long (s): gateways can be seconds late.
 LATE = 3
@@ -47,6 +47,8 @@ LATE_LOCAL, LATE_URL = 1.0, 5.0
 FORGET = 0.01
 #: An answer faster than this part of its time on the wire has not come over a wire (clocks differ by far less).
 TOO_EARLY = 0.9
+#: We wake up so many characters before the last byte is due: one more look costs less than oversleeping.
+WAKE_EARLY = 0.5
 #: Waits (s) before the next attempts to open a lost port; the last one repeats. Short: a failed attempt costs nothing,
 #: and a charger has to be back within 2 s of its adapter.
 REOPEN_DELAYS = (0.0, 0.25, 0.5, 1.0, 1.5)
@@ -275,9 +277,11 @@ class Line:
         if self._paced and self._echo:
             time.sleep(len(exchange.frame) * self.character_time)
         wait = deadline - time.monotonic()
+        reply_start = deadline
         while True:
             data = port.read(max(0.0, wait))
-            early = time.monotonic() < exchange.sent + TOO_EARLY * exchange.wire_time
+            now = time.monotonic()
+            early = now < exchange.sent + TOO_EARLY * exchange.wire_time
             exchange.received += data
             reply = exchange.reply(bool(self._echo))
             exchange.found = self._framing.hunt(reply, request, over=not data)
@@ -287,9 +291,10 @@ class Line:
             exchange.begun = self._framing.begun(reply, request)
             if exchange.found or not data:
                 break
-            due = self._framing.shortest if len(reply) < self._framing.shortest else answer_length
             if self._paced and reply:
-                time.sleep(max(0, due - len(reply)) * self.character_time)
+                reply_start = min(reply_start, now - len(reply) * self.character_time)
+                due = self._framing.shortest if len(reply) < self._framing.shortest else answer_length
+                time.sleep(max(0.0, reply_start + (due - WAKE_EARLY) * self.character_time - now))
             wait = gap if exchange.begun else deadline - time.monotonic()
         if not ambiguous and not self._in_doubt(request.unit):
             self._learn_habits(port, exchange, early)
