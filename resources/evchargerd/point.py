@@ -179,13 +179,16 @@ class Point:
 
     def _words_of(self, raw: int) -> tuple[int, ...]:
         """An unsigned number as registers."""
-        words = tuple(raw >> 16 * i & 0xFFFF for i in reversed(range(self.count)))
+        words = tuple(self._swapped(raw >> 16 * i & 0xFFFF) for i in reversed(range(self.count)))
         return words if self.high_word_first else words[::-1]
+
+    def _swapped(self, word: int) -> int:
+        return (word & 0xFF) << 8 | word >> 8 if self.swap and self.type != "bit" else word
 
     def _raw(self, words: Sequence[int]) -> int | float:
         raw, bits = 0, 16 * self.count
         for word in words if self.high_word_first else reversed(words):
-            raw = raw << 16 | word
+            raw = raw << 16 | self._swapped(word)
         if self.type in FLOATS:
             number: float = struct.unpack(FLOATS[self.type], raw.to_bytes(2 * self.count, "big"))[0]
             return float(f"{number:.{FLOAT32_DIGITS}g}") if self.type == "float32" else number
