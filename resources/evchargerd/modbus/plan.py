@@ -65,10 +65,10 @@ class Limits:
     def span(self, table: str) -> int:
         return MAX_BITS if table in BIT_TABLES else self.max_registers
 
-    def block(self, table: str, address: int) -> tuple[int, int] | None:
-        """The block that holds this address."""
-        ranges = (self.blocks or {}).get(table, ())
-        return next(((first, last) for first, last in ranges if first <= address <= last), None)
+    def block(self, span: Span) -> tuple[int, int] | None:
+        """The block that holds all of this point."""
+        ranges = (self.blocks or {}).get(span.table, ())
+        return next(((first, last) for first, last in ranges if first <= span.address and span.last <= last), None)
 
     def readable(self, table: str, first: int, last: int) -> bool:
         """Whether the charger is known to answer all of first..last."""
@@ -95,7 +95,7 @@ def _greedy(spans: Sequence[Span], limits: Limits) -> list[Read]:
             last = max(reads[-1].last, span.last)
             reads[-1] = replace(reads[-1], count=last - reads[-1].address + 1, points=(*reads[-1].points, span.name))
             continue
-        block = limits.block(span.table, span.address) if limits.exact else None
+        block = limits.block(span) if limits.exact else None
         first, last = block or (span.address, span.last)
         reads.append(Read(span.table, first, last - first + 1, (span.name,)))
     return reads
@@ -110,14 +110,20 @@ def _joins(read: Read, span: Span, limits: Limits) -> bool:
 
 
 def _distinct(reads: list[Read], limits: Limits) -> list[Read]:
-    """Lengthens reads, by as little as possible, until no two answers have the same length, as far as that can be."""
-    taken: set[int] = set()
-    for i, read in sorted(enumerate(reads), key=lambda item: -item[1].count):
-        if read.answer_bytes in taken and not limits.exact:
-            read = next((longer for longer in _longer(read, limits) if longer.answer_bytes not in taken), read)
-            reads[i] = read
-        taken.add(read.answer_bytes)
-    return reads
+    """Lengthens reads so that as many answers as can be have a length of their own.
+
+    From the shortest length on, each goes to the read that can have it and has the least room to grow beyond.
+    """
+    if limits.exact:
+        return reads
+    forms = [{form.answer_bytes: form for form in reversed([read, *_longer(read, limits)])} for read in reads]
+    chosen: dict[int, Read] = {}
+    for size in sorted({size for sizes in forms for size in sizes}):
+        able = [i for i, sizes in enumerate(forms) if i not in chosen and size in sizes]
+        if able:
+            least = min(able, key=lambda i: max(forms[i]))
+            chosen[least] = forms[least][size]
+    return [chosen.get(i, read) for i, read in enumerate(reads)]
 
 
 def _longer(read: Read, limits: Limits) -> Iterable[Read]:
@@ -133,10 +139,14 @@ def _longer(read: Read, limits: Limits) -> Iterable[Read]:
 
 
 def _apart(reads: Sequence[Read]) -> tuple[Read, ...]:
-    """Orders the reads so that no two with alike answers follow each other, where that can be."""
+    """Orders the reads so that no two with alike answers follow each other, where that can be.
+
+    Next comes, of those that may, one of which there are the most left: what is kept for last cannot be kept apart.
+    """
     waiting, ordered = list(reads), list[Read]()
     while waiting:
-        follower = next((read for read in waiting if not ordered or not _alike(ordered[-1], read)), waiting[0])
+        unlike = [read for read in waiting if not ordered or not _alike(ordered[-1], read)]
+        follower = max(unlike or waiting, key=lambda read: sum(_alike(read, other) for other in waiting))
         waiting.remove(follower)
         ordered.append(follower)
     return tuple(ordered)
