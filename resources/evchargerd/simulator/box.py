@@ -16,7 +16,7 @@ from ..charger import CHARGING, FAULT, FINISHED, NO_VEHICLE, READY, WAITING
 from ..expression import Of, TextOf
 from ..profile import Action, Profile
 from ..rules import Value
-from .image import Goal, Image
+from .image import Image, Wish
 from .slave import Server
 from .vehicle import MAX_CURRENT, SCENARIOS, Vehicle
 from .wire import Late
@@ -71,7 +71,7 @@ class SimulatedCharger:
         self._watched_at: float | None = None  # the last sign of life of the master; None: none yet
         self._expired = False
         self._recovered_at = -math.inf
-        self._goals: Sequence[Goal] = ()
+        self._wishes: Sequence[Wish] = ()
         self._answer_after: float | None = None
         self._scenario = SCENARIOS["idle"]
         self._set_up()
@@ -87,8 +87,7 @@ class SimulatedCharger:
         """The PDU of the answer to a question."""
         with self._lock:
             self._advance()
-            if self.profile.watchdog is not None and self.profile.watchdog.refreshed_by == "any":
-                self._watched_at = self._now
+            self._hear("any")
             self._answer_after = None
             answer = self._server.answer(pdu)
             return answer if self._answer_after is None else Late(answer, self._answer_after)
@@ -124,6 +123,7 @@ class SimulatedCharger:
     def write(self, table: str, address: int, values: Sequence[int]) -> None:
         before = self._image.copy()
         self._image.write(table, address, values)
+        self._wishes = ()  # the master may have changed what they hang on
         last = address + len(values) - 1
         points = self.profile.points
         touched = {
@@ -139,9 +139,7 @@ class SimulatedCharger:
             timeout = points[name].write_timeout
             if timeout is not None and timeout > self.profile.timeout:
                 self._answer_after = LATCH_TIME
-        watchdog = self.profile.watchdog
-        if watchdog is not None and watchdog.refreshed_by in touched:
-            self._watched_at = self._now
+            self._hear(name)
         for name, action in self.profile.actions.items():
             if self._is_ordered(action, touched, before):
                 self._obey(name)
@@ -259,16 +257,20 @@ class SimulatedCharger:
         self._energy_total += energy
         self._energy_session += energy
 
-    def _watch(self) -> None:
-        """Whether the master has been silent for too long."""
+    def _hear(self, sign: str) -> None:
+        """The master has written this point, or ("any") asked anything: is it what the watchdog waits for?"""
         watchdog = self.profile.watchdog
-        if watchdog is None or self._watched_at is None or watchdog.on_expiry == "nothing":
+        if watchdog is None or sign != watchdog.refreshed_by:
             return
-        if self._now - self._watched_at > watchdog.timeout:
-            self._expired = True
-        elif self._expired:
-            self._expired = False
+        if self._expired:
             self._recovered_at = self._now + RECOVERY
+        self._watched_at, self._expired = self._now, False
+
+    def _watch(self) -> None:
+        """Whether the master has been silent for too long, since it was first heard."""
+        watchdog = self.profile.watchdog
+        if watchdog is not None and self._watched_at is not None:
+            self._expired = self._now - self._watched_at > watchdog.timeout
 
     def _orphaned(self, consequence: str) -> bool:
         """Whether the box shows this consequence of its watchdog."""
@@ -384,12 +386,13 @@ class SimulatedCharger:
             "current_limit": self._limit(),
             "cable_locked_permanently": int(self.permanent),
         }
-        goals = [Goal("state", STATES[state]), Goal("error_code", self._faults() if self._broken() else (0,))]
+        wishes: list[Wish] = [("state", STATES[state]), ("error_code", self._faults() if self._broken() else (0,))]
         if state != FAULT:
-            goals.append(Goal("connected", (int(self.vehicle.plugged),)))
-            goals.append(Goal("charge_enabled", (int(self.enabled),)))
-        goals += [Goal("cable_locked", (int(locked),)), Goal("cable_locked_permanently", (int(self.permanent),))]
-        image.reach(goals, hints=(max(self._offered(), 0.0),))
+            wishes += [("connected", (int(self.vehicle.plugged),)), ("charge_enabled", (int(self.enabled),))]
+        wishes += [("cable_locked", (int(locked),)), ("cable_locked_permanently", (int(self.permanent),))]
+        if wishes != self._wishes:
+            image.reach(wishes, hints=(self._offered(),))
+            self._wishes = wishes
         for phase, flow in enumerate(self._currents(current)):
             image.show(f"voltage_{phase + 1}", self._voltage(phase))
             image.show(f"current_{phase + 1}", flow)
@@ -397,6 +400,7 @@ class SimulatedCharger:
         image.show("energy_total", self._energy_total)
         image.show("energy_session", self._energy_session)
         image.show("phases", self._live_phases())
+        image.show("current_limit", self._limit())
 
     def _faults(self) -> tuple[Value, ...]:
         """Codes of faults that the profile knows."""

@@ -19,12 +19,10 @@ TABLES = ("coil", "discrete", "holding", "input")
 MAX_REPAIRS = 4  # rules before the wanted one that are made not to hold
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A command that should have one of these values, the first where there is a choice."""
-
-    command: str
-    wanted: tuple[Value, ...]
+#: A command and the values it should have one of, the best first.
+Wish = tuple[str, tuple[Value, ...]]
+#: A command and the value it should have.
+Goal = tuple[str, Value]
 
 
 @dataclass(slots=True)
@@ -124,13 +122,12 @@ class Image:
         """Make a measured value appear, as near as the registers can; nothing where it follows from others."""
         expression = self.profile.commands.get(command)
         match expression:
-            case Of(name) if name not in self.fixed:
-                self.set(name, number)
+            case Of(name):
+                self._measure([name], number)
             case First(names):
-                for name in [name for name in names if name not in self.fixed][:1]:
-                    self.set(name, number)
-            case SessionOf(_, str(otherwise)) if otherwise not in self.fixed:
-                self.set(otherwise, number)
+                self._measure(names, number)
+            case SessionOf(_, str(otherwise)):
+                self._measure([otherwise], number)
             case Sum(terms, scale) if not any(len(term) > 1 or term[0] in self.fixed for term in terms):
                 self._share([term[0] for term in terms], number / scale)
 
@@ -143,27 +140,39 @@ class Image:
         if total == 0 or min(shares) < 0:
             shares = [total / len(names)] * len(names)
         for name, share in zip(names, shares, strict=True):
-            self.set(name, share)
+            self._measure([name], share)
+
+    def _measure(self, names: Sequence[str], number: float) -> None:
+        """Set the first of these points that is free, rounded to its resolution."""
+        name = next((name for name in names if name not in self.fixed), None)
+        if name is None or self.points([name]).get(name) == number:
+            return
+        point = self.profile.points[name]
+        step = point.scale.factor(self.points(point.needs)) or 0.0
+        if not self.set(name, number if point.type == "float32" or number == 0 else number + abs(step) / 2):
+            self.set(name, number)
 
     # --- States, locks, faults ---------------------------------------------------------------------------------------
 
-    def reach(self, goals: Sequence[Goal], hints: Sequence[float]) -> tuple[Goal, ...]:
-        """Change points until the goals hold, the earlier ones first; the goals that hold then.
+    def reach(self, wishes: Sequence[Wish], hints: Sequence[float]) -> tuple[Goal, ...]:
+        """Change points until the wishes hold, the earlier ones first; what could be reached of them.
 
         `hints`: numbers to try first for a point that only has to be different.
         """
         reached: tuple[Goal, ...] = ()
-        for goal in goals:
-            image = self._solved((*reached, goal), 0, hints) if goal.command in self.profile.commands else None
-            if image is not None:
-                self.words, reached = image.words, (*reached, goal)
+        for command, wanted in wishes:
+            for value in wanted if command in self.profile.commands else ():
+                image = self._solved((*reached, (command, value)), 0, hints)
+                if image is not None:
+                    self.words, reached = image.words, (*reached, (command, value))
+                    break
         return reached
 
     def _solved(self, goals: Sequence[Goal], index: int, hints: Sequence[float]) -> Image | None:
         if index == len(goals):
             return self
         for option in self._options(goals[index], hints):
-            if all(option.value(goal.command) in goal.wanted for goal in goals[: index + 1]):
+            if all(option.value(command) == wanted for command, wanted in goals[: index + 1]):
                 solution = option._solved(goals, index + 1, hints)
                 if solution is not None:
                     return solution
@@ -172,21 +181,19 @@ class Image:
     def _options(self, goal: Goal, hints: Sequence[float]) -> Iterator[Image]:
         """Images in which the goal may hold: this one, then changed as the profile's expression suggests."""
         yield self
-        expression = self.profile.commands[goal.command]
-        for wanted in goal.wanted:
-            match expression:
-                case Of(name):
+        command, wanted = goal
+        match self.profile.commands[command]:
+            case Of(name):
+                yield from self._changed({name: wanted})
+            case First(names):
+                for name in names:
                     yield from self._changed({name: wanted})
-                case First(names):
-                    for name in names:
-                        yield from self._changed({name: wanted})
-                case Rules(rules):
-                    for index, rule in enumerate(rules):
-                        if rule.result == wanted:
-                            for assignment in self._fitting(rule.when):
-                                for image in self._changed(assignment):
-                                    image._silence(rules[:index], assignment, hints)
-                                    yield image
+            case Rules(rules):
+                for index, rule in enumerate(rules):
+                    for assignment in self._fitting(rule.when) if rule.result == wanted else ():
+                        for image in self._changed(assignment):
+                            image._silence(rules[:index], assignment, hints)
+                            yield image
 
     def _changed(self, assignment: Mapping[str, Value]) -> Iterator[Image]:
         """A copy with these points set; nothing where one of them cannot be."""
