@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Store:
             memory = _memory(json.loads(text))
         except FileNotFoundError:
             return Memory()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             log.warning("Mémoire du chargeur %s illisible, ignorée : %s", charger, error)
             return Memory()
         self._saved[charger] = text
@@ -74,7 +75,7 @@ class Store:
 
     def save(self, charger: int, memory: Memory) -> None:
         """Writes what has changed; a full disk is logged, not raised: the daemon goes on."""
-        text = json.dumps(asdict(memory), ensure_ascii=False)
+        text = json.dumps(asdict(memory))
         if self._folder is None or self._saved.get(charger) == text:
             return
         try:
@@ -99,15 +100,41 @@ def _memory(raw: Any) -> Memory:
     """From JSON; what is unknown is left out, what has the wrong shape raises TypeError."""
     if not isinstance(raw, dict):
         raise TypeError("not an object")
-    empty = Memory()
-    known = {name.name: raw[name.name] for name in fields(Memory) if name.name in raw}
+    known = {field.name: raw[field.name] for field in fields(Memory) if field.name in raw}
     for name, value in known.items():
-        default = getattr(empty, name)
-        if isinstance(default, dict) and not isinstance(value, dict):
-            raise TypeError(f"{name} is not an object")
-        if not isinstance(default, dict) and not isinstance(value, (int, float, bool, type(None))):
-            raise TypeError(f"{name} is not a number")
+        if not SHAPES[name](value):
+            raise TypeError(f"{name} has another shape")
     return Memory(**known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= HIGHEST
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_values(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) or _is_number(item) for item in value.values())
+
+
+HIGHEST = 1e15  # beyond any time, counter or limit; keeps out inf, nan and numbers that no float holds
+SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "plugged": lambda value: value is None or isinstance(value, bool),
+    "plugged_at": _is_number_or_none,
+    "unplugged_at": _is_number_or_none,
+    "drawn": lambda value: isinstance(value, bool),
+    "counters": _are_numbers,
+    "rises": _are_numbers,
+    "remembered": _are_values,
+    "written": _are_numbers,
+    "last_limit": _is_number_or_none,
+}
 
 
 def write_atomically(path: Path, text: str) -> None:
