@@ -79,7 +79,7 @@ def parse_charger(entry: Any, path: str = "$") -> ChargerConfig:
     except ProfileError as error:
         raise ConfigError(f"{path}.model : {error}") from error
     defaults = profile.line
-    parity = entry.get("parity", defaults.parity)
+    parity = _given(entry, "parity", defaults.parity)
     if parity not in ("N", "E", "O"):
         raise ConfigError(f"{path}.parity : N, E ou O est attendu")
     baudrate = _whole(entry, path, "baudrate", defaults.baudrate, min(BAUDRATES), max(BAUDRATES))
@@ -98,7 +98,7 @@ def parse_charger(entry: Any, path: str = "$") -> ChargerConfig:
         line=line,
         unit=_whole(entry, path, "unit", defaults.unit, 0, 255),
         poll=_poll(entry, path),
-        unverified=bool(entry.get("unverified", False)),
+        unverified=_flag(entry, path, "unverified"),
     )
 
 
@@ -133,11 +133,23 @@ def _port(entry: Mapping[str, Any], path: str) -> str:
     return port
 
 
+def _given(entry: Mapping[str, Any], key: str, default: Any) -> Any:
+    """What the entry says, or the default; a field left empty on the page counts as left out."""
+    raw = entry.get(key)
+    return default if raw in (None, "") else raw
+
+
+def _flag(entry: Mapping[str, Any], path: str, key: str) -> bool:
+    """True or false; PHP may send it as 0 or 1, or as text."""
+    raw = _given(entry, key, False)
+    if raw not in (True, False, "0", "1"):
+        raise ConfigError(f"{path}.{key} : true ou false est attendu")
+    return bool(int(raw))
+
+
 def _whole(entry: Mapping[str, Any], path: str, key: str, default: int | None, low: int, high: int) -> int:
-    """A whole number; PHP may send it as text. Empty counts as left out."""
-    raw = entry.get(key, default)
-    if raw in (None, "") and default is not None:
-        raw = default
+    """A whole number; PHP may send it as text."""
+    raw = _given(entry, key, default)
     if isinstance(raw, str) and raw.isascii() and raw.isdigit():
         raw = int(raw) if len(raw) < len(str(2**31)) + 1 else -1
     if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
@@ -146,10 +158,10 @@ def _whole(entry: Mapping[str, Any], path: str, key: str, default: int | None, l
 
 
 def _poll(entry: Mapping[str, Any], path: str) -> float:
-    raw = entry.get("poll", DEFAULT_POLL_S)
+    raw = _given(entry, "poll", DEFAULT_POLL_S)
     try:
-        poll = float(raw) if raw not in (None, "") and not isinstance(raw, bool) else DEFAULT_POLL_S
-    except (TypeError, ValueError):
+        poll = math.nan if isinstance(raw, bool) else float(raw)
+    except (TypeError, ValueError, OverflowError):
         poll = math.nan
     low, high = POLL_BOUNDS_S
     if not low <= poll <= high:
