@@ -169,7 +169,7 @@ class EVcharger extends eqLogic {
 	/** For the Assistance post: nothing that opens a door, and no address of the user's network. */
 	public static function getConfigForCommunity() {
 		$status = self::status();
-		$lines = array('Daemon: ' . ($status['version'] ?? 'not running'), 'Python: ' . trim((string) shell_exec(escapeshellarg(EVchargerDaemon::PYTHON) . ' -V 2>&1')));
+		$lines = array('Daemon: ' . ($status['version'] ?? 'not running'), EVchargerDaemon::python());
 		foreach (eqLogic::byType(__CLASS__) as $eqLogic) {
 			$settings = $eqLogic->lineSettings();
 			$settings['port'] = preg_replace('#^(\w+://).*#', '$1…', $settings['port'] ?? '');

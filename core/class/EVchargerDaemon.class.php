@@ -29,6 +29,10 @@ class EVchargerDaemon {
 		return $code === 0 ? '' : __('Dépendances incomplètes :', __FILE__) . ' ' . end($output);
 	}
 
+	public static function python(): string {
+		return is_executable(self::PYTHON) ? trim((string) exec(escapeshellarg(self::PYTHON) . ' -V 2>&1')) : 'Python: not installed';
+	}
+
 	/** Starts the daemon with this configuration and waits until it answers. Throws when it does not. */
 	public static function start(array $configuration): void {
 		self::writeConfiguration($configuration);

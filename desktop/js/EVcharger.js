@@ -58,7 +58,7 @@
     document.querySelectorAll('#eqlogictab .EVchargerSerial').forEach(_row => _row.style.display = overTcp ? 'none' : '')
     portInput.placeholder = overTcp ? 'tcp://192.168.1.50:502' : 'socket://192.168.1.50:4196'
     if (!model) {
-      if (modelSelect.value == '') box.append(element('p', {}, '{{Choisissez un modèle : ce qu\'il faut savoir de son câblage et de ses réglages s\'affiche ici.}}'))
+      if (modelSelect.value == '') box.append(element('p', {}, '{{Choisissez un modèle : ce qu’il faut savoir de son câblage et de ses réglages s’affiche ici.}}'))
       if (modelSelect.value != '') box.append(element('div', { class: 'alert alert-danger' }, '{{Le profil de ce modèle est introuvable ou illisible :}} ' + modelSelect.value))
       return
     }
@@ -69,7 +69,7 @@
     if (model.line.verified === false) {
       box.append(element('p', {}, element('i', { class: 'fas fa-exclamation-triangle warning' }), ' {{Les réglages de liaison proposés sont une supposition : comparez avec ceux du chargeur.}}'))
     }
-    box.append(element('p', { class: 'EVchargerSources' }, CONFIDENCE[model.confidence] + '. {{Rien n\'a été essayé sur matériel par les auteurs du plugin. Sources :}} ' + model.sources.join(' ; ')))
+    box.append(element('p', { class: 'EVchargerSources' }, CONFIDENCE[model.confidence] + '. {{Rien n’a été essayé sur matériel par les auteurs du plugin. Sources :}} ' + model.sources.join(' ; ')))
   }
 
   function fillBaudrates(_model) {
@@ -117,7 +117,7 @@
       dataType: 'json',
       global: false,
       error: function() {
-        box.replaceChildren(element('div', { class: 'alert alert-danger' }, '{{Jeedom n\'a pas répondu}}'))
+        box.replaceChildren(element('div', { class: 'alert alert-danger' }, '{{Jeedom n’a pas répondu}}'))
       },
       success: function(_answer) {
         if (_answer.state != 'ok') {
@@ -171,7 +171,7 @@
       html += '</div>'
     }
     html += '</td>'
-    html += '<td>' + (retired ? '<span class="label label-warning" title="{{Gardée pour son historique ou parce qu\'elle est utilisée ailleurs dans Jeedom. Vous pouvez la supprimer.}}">{{Absente de ce modèle}}</span>' : '<span class="EVchargerState"></span>') + '</td>'
+    html += '<td>' + (retired ? '<span class="label label-warning" title="{{Gardée pour son historique ou parce qu’elle est utilisée ailleurs dans Jeedom. Vous pouvez la supprimer.}}">{{Absente de ce modèle}}</span>' : '<span class="EVchargerState"></span>') + '</td>'
     html += '<td>'
     html += '<a class="btn btn-default btn-xs cmdAction" data-action="configure" title="{{Configuration avancée}}"><i class="fas fa-cogs"></i></a> '
     if (!retired) html += '<a class="btn btn-default btn-xs cmdAction" data-action="test"><i class="fas fa-rss"></i> {{Tester}}</a> '
