@@ -29,5 +29,5 @@ try {
 	}
 	throw new Exception(__('Aucune méthode correspondante à :', __FILE__) . ' ' . init('action'));
 } catch (Exception $e) {
-	ajax::error(displayException($e), $e->getCode());
+	ajax::error($e->getMessage(), $e->getCode()); // plain: the page shows it as text
 }

@@ -75,8 +75,17 @@ class EVcharger extends eqLogic {
 
 	/** Tells the running daemon what to run. Throws when it does not want it; one that is not running reads it at its start. */
 	public static function pushConfiguration(): void {
-		if (EVchargerDaemon::isRunning()) {
-			EVchargerDaemon::ask(array('action' => 'configure', 'config' => self::daemonConfiguration()));
+		if (!EVchargerDaemon::isRunning()) {
+			return;
+		}
+		$configuration = self::daemonConfiguration();
+		try {
+			EVchargerDaemon::ask(array('action' => 'configure', 'config' => $configuration));
+		} catch (Exception $e) {
+			// The daemon says $.chargers[2].port, the user knows [Garage][Borne].
+			throw new Exception(preg_replace_callback('/\$\.chargers\[(\d+)\]\.?/', function ($match) use ($configuration) {
+				return eqLogic::byId($configuration['chargers'][$match[1]]['id'])->getHumanName() . ' ';
+			}, $e->getMessage()));
 		}
 	}
 

@@ -1,4 +1,5 @@
 <?php
+require_once __DIR__ . '/../../core/php/EVcharger.inc.php';
 if (!isConnect('admin')) {
 	throw new Exception('{{401 - Accès non autorisé}}');
 }

@@ -1,4 +1,5 @@
 <?php
+require_once __DIR__ . '/../../core/php/EVcharger.inc.php';
 if (!isConnect('admin')) {
 	throw new Exception('{{401 - Accès non autorisé}}');
 }
@@ -117,7 +118,7 @@ $page = array('models' => EVchargerCatalog::models(translate::getLanguage()), 'p
 									<sup><i class="fas fa-question-circle tooltips" title="{{La recherche connaît aussi les autres noms sous lesquels un même chargeur est vendu.}}"></i></sup>
 								</label>
 								<div class="col-sm-7">
-									<input type="search" class="form-control" id="in_EVchargerSearch" placeholder="{{Rechercher une marque ou un modèle}}" autocomplete="off">
+									<input type="text" class="form-control" id="in_EVchargerSearch" placeholder="{{Rechercher une marque ou un modèle}}" autocomplete="off">
 									<select class="eqLogicAttr form-control" data-l1key="configuration" data-l2key="model" id="sel_EVchargerModel"></select>
 								</div>
 							</div>

@@ -1,4 +1,4 @@
-"""The PHP of the plugin: its syntax, its tests (PHPUnit, on stand-ins for Jeedom), its agreement with the Python side."""
+"""The PHP: its syntax, its tests (PHPUnit, on stand-ins for Jeedom), its agreement with the Python side."""
 
 import json
 import re

@@ -180,12 +180,15 @@ PHP;
 
 	public function testAConfigurationThatTheDaemonRefusesIsSaidOnThePageAndOtherwiseLogged() {
 		EVcharger::deamon_start();
-		$this->answer('{"ok": false, "error": "$.chargers[0].port : …"}');
 		$eqLogic = $this->action('refresh')->getEqLogic();
-		$this->assertSame(array('error: $.chargers[0].port : …'), Store::$log);
+		$eqLogic->setConfiguration('model', 'some');
+		$eqLogic->setConfiguration('port', 'COM3');
+		$this->answer('{"ok": false, "error": "$.chargers[0].port : un chemin est attendu"}');
+		$eqLogic->save();
+		$this->assertSame(array('error: [Borne] port : un chemin est attendu'), Store::$log);
 		$eqLogic->preAjax();
 		$eqLogic->save();
-		$this->expectExceptionMessage('$.chargers[0].port : …');
+		$this->expectExceptionMessage('[Borne] port : un chemin est attendu');
 		$eqLogic->postAjax();
 	}
 
