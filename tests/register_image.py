@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
-from evchargerd.charger import Ask, Job
+from evchargerd.job import Ask, Job
 from evchargerd.modbus.errors import Refused
 from evchargerd.modbus.frame import Request
 from evchargerd.profile import Profile

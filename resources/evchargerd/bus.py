@@ -13,12 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from .catalog import load as load_catalog
-from .charger import ActionError, Ask, Charger, Job, Wait
+from .charger import ActionError, Charger
 from .config import ChargerConfig
+from .job import Ask, Job, ReadOnly, T, Wait, patient, resume
 from .memory import Store
 from .modbus.errors import ModbusError, NoAnswer, PortLost, Refused
 from .modbus.line import Line, LineSettings
@@ -44,8 +46,8 @@ Values = dict[str, Value]
 class _Task:
     """A generator on its way: what it asks next (nothing: it has to be advanced), and how often that has been tried."""
 
-    job: Job[Values] | Job[None]
-    futures: list[Future[Values]] = field(default_factory=list)
+    job: Job[Any]
+    futures: list[Future[Any]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     step: Ask | None = None
     words: Sequence[int] | None = None
@@ -55,12 +57,7 @@ class _Task:
     def advance(self, error: ModbusError | None = None) -> None:
         """On to the next step. Raises StopIteration at the end, and what the generator raises."""
         words, self.words, self.step, self.tries = self.words, None, None, 0
-        if error is not None:
-            step = self.job.throw(error)
-        elif words is None:
-            step = next(self.job)
-        else:
-            step = self.job.send(words)
+        step = resume(self.job, words, error)
         if isinstance(step, Wait):
             self.resume_at = time.monotonic() + step.seconds
         else:
@@ -84,11 +81,10 @@ class _KeepAlive:
 
 @dataclass(eq=False)
 class Member:
-    """A charger on the line, and where its affairs stand. A guest is asked once, and published nowhere."""
+    """A charger on the line, and where its affairs stand."""
 
     config: ChargerConfig
     charger: Charger
-    guest: bool = False
     next_poll: float = 0.0
     retry_at: float = 0.0
     failures: int = 0
@@ -103,6 +99,8 @@ class Member:
 
 
 ACTION, KEEPALIVE, POLL = "action", "keepalive", "poll"
+POLL_RANK = 3
+STOPPING = "le démon s'arrête"
 
 
 class Bus(threading.Thread):
@@ -115,7 +113,7 @@ class Bus(threading.Thread):
         self._publish = publish
         self._store = store or Store(None)
         self._members: dict[int, Member] = {}
-        self._guests = count(-1, -1)
+        self._guests: list[_Task] = []  # of those who do not live here; who has waited longest is first
         self._changed = threading.Condition()
         self._stopping = False
         self._began = time.monotonic()
@@ -154,13 +152,21 @@ class Bus(threading.Thread):
             self._changed.notify()
         return future
 
-    def read_once(self, config: ChargerConfig, language: str) -> Future[Values]:
-        """Read a charger that is not one of ours, between the turns of those that are."""
-        charger = next(self._guests)
+    def visit(self, job: Job[T]) -> Future[T]:
+        """Carry out a job of someone who does not live here, between the turns of those who do. It may only read."""
+        future: Future[T] = Future()
         with self._changed:
-            guest = Charger(config.profile, config.unit, None, language, config.unverified)
-            self._members[charger] = Member(replace(config, id=charger), guest, guest=True)
-        return self.act(charger, "refresh")
+            if self._stopping:
+                future.set_exception(ActionError(STOPPING))
+            else:
+                self._guests.append(_Task(job, [future]))
+                self._changed.notify()
+        return future
+
+    def read_once(self, config: ChargerConfig, language: str) -> Future[Values]:
+        """Read a charger that is not one of ours."""
+        guest = Charger(config.profile, config.unit, None, language, config.unverified)
+        return self.visit(patient(guest.poll(whole=True)))
 
     def status(self) -> dict[int, dict[str, object]]:
         """For the health page, by charger: online, seconds since the last answer, requests, errors."""
@@ -176,7 +182,6 @@ class Bus(threading.Thread):
                     "frames_per_second": round(member.requests / max(1.0, now - self._began), 3),
                 }
                 for charger, member in self._members.items()
-                if not member.guest
             }
 
     def load(self) -> float:
@@ -194,45 +199,53 @@ class Bus(threading.Thread):
     def run(self) -> None:
         try:
             while (turn := self._next_turn()) is not None:
-                self._take(*turn)
+                turn()
         finally:
             with self._changed:
                 self._stopping = True
                 for charger in list(self._members):
-                    self._dismiss(charger, "le démon s'arrête")
+                    self._dismiss(charger, STOPPING)
+                guests, self._guests = self._guests, []
+            for guest in guests:
+                _fail(guest.futures, ActionError(STOPPING))
             self.line.close()
 
-    def _next_turn(self) -> tuple[Member, str] | None:
+    def _next_turn(self) -> Callable[[], None] | None:
         """Wait for the most urgent thing to do; None when the bus is to stop."""
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
-                best: tuple[int, float, Member, str] | None = None
+                best: tuple[int, float, Callable[[], None]] | None = None
                 wake_at = now + IDLE_S
-                for member in self._members.values():
-                    for rank, due, kind in self._wishes(member, now):
-                        ready_at = self._ready_at(member, kind, due)
-                        if ready_at > now:
-                            wake_at = min(wake_at, ready_at)
-                        elif best is None or (rank, due) < best[:2]:
-                            best = (rank, due, member, kind)
+                for rank, due, ready_at, turn in self._turns(now):
+                    if ready_at > now:
+                        wake_at = min(wake_at, ready_at)
+                    elif best is None or (rank, due) < best[:2]:
+                        best = (rank, due, turn)
                 if best is not None:
-                    return best[2], best[3]
+                    return best[2]
                 self._changed.wait(wake_at - now)
         return None
 
+    def _turns(self, now: float) -> Iterator[tuple[int, float, float, Callable[[], None]]]:
+        """(rank, due, when it can be, what to do); the lowest rank goes first, then who waits longest."""
+        for member in self._members.values():
+            for rank, due, kind in self._wishes(member, now):
+                yield rank, due, self._ready_at(member, kind, due), partial(self._take, member, kind)
+        for guest in self._guests:
+            ready_at = guest.resume_at if guest.step is None else self._free_at(guest.step)
+            yield POLL_RANK, guest.began, ready_at, partial(self._attend, guest)
+
     def _wishes(self, member: Member, now: float) -> Iterator[tuple[int, float, str]]:
-        """(rank, due, kind) of what this charger has to do; the lowest rank goes first, then who waits longest."""
+        """(rank, due, kind) of what this charger has to do."""
         acting = ACTION in member.tasks or bool(member.orders)
         if acting:
             yield 1, 0.0, ACTION
-        if member.guest:
-            return
         if member.online and member.keepalives and not member.failures:
             due, period = min((item.due, item.keep.every) for item in member.keepalives)
             yield 0 if now > due + LATE_KEEPALIVE * period else 2, due, KEEPALIVE
         if not acting:
-            yield 3, max(member.next_poll if member.online else 0.0, member.retry_at), POLL
+            yield POLL_RANK, max(member.next_poll if member.online else 0.0, member.retry_at), POLL
 
     def _ready_at(self, member: Member, kind: str, due: float) -> float:
         task = member.tasks.get(kind)
@@ -240,8 +253,11 @@ class Bus(threading.Thread):
             return due
         if task.step is None:
             return task.resume_at
-        free_at = self.line.free_at(task.step.request, member.config.profile.pause)
+        free_at = self._free_at(task.step)
         return max(free_at, member.retry_at) if kind == POLL else free_at
+
+    def _free_at(self, step: Ask) -> float:
+        return self.line.free_at(step.request, step.pause)
 
     # --- The thread: a turn ------------------------------------------------------------------------------------------
 
@@ -282,7 +298,7 @@ class Bus(threading.Thread):
     def _transact(self, member: Member, kind: str, task: _Task, step: Ask) -> None:
         member.requests += 1
         try:
-            task.words = self.line.transact(step.request, timeout=step.timeout, pause=member.config.profile.pause)
+            task.words = self.line.transact(step.request, timeout=step.timeout, pause=step.pause)
         except PortLost as lost:
             self._lose_port(lost)
             return
@@ -335,17 +351,51 @@ class Bus(threading.Thread):
                 _fail(order.futures, lost)
             member.failures, member.retry_at = 0, max(self.line.reopen_at, time.monotonic() + LOST_PORT_PAUSE_S)
             self._go_offline(member, None)
-            if member.guest:
-                self._members.pop(member.config.id, None)
+        with self._changed:
+            guests, self._guests = self._guests, []
+        for guest in guests:
+            _fail(guest.futures, lost)
 
     def _go_offline(self, member: Member, error: ModbusError | None) -> None:
         """Say once that the charger does not answer. The line itself reports a lost port."""
-        if member.online is False or member.guest:
+        if member.online is False:
             return
         member.online = False
         if error is not None:
             log.warning("Chargeur %s (%s) hors ligne : %s", member.config.id, member.config.profile.title, error)
         self._publish(member.config.id, {"online": 0}, False)
+
+    def _attend(self, guest: _Task) -> None:
+        """Advance a guest's job by one step. What the line says to it, good or bad, is the guest's own affair."""
+        try:
+            error: ModbusError | None = None
+            if guest.step is not None:
+                step = guest.step
+                try:
+                    guest.words = ReadOnly(self.line).transact(step.request, timeout=step.timeout, pause=step.pause)
+                except PortLost as lost:
+                    self._lose_port(lost)
+                    return
+                except ModbusError as failed:
+                    error = failed
+            guest.advance(error)
+            guest.began = time.monotonic()  # it has had its turn: behind the polls that are due by now
+        except StopIteration as stop:
+            self._see_off(guest)
+            for future in guest.futures:
+                with contextlib.suppress(InvalidStateError):
+                    future.set_result(stop.value)
+        except (ActionError, ModbusError) as failed:
+            self._see_off(guest)
+            _fail(guest.futures, failed)
+        except Exception as defect:
+            log.exception("Erreur interne d'une demande sur %s", self.settings.port)
+            self._see_off(guest)
+            _fail(guest.futures, ActionError(f"erreur interne : {defect!r}"))
+
+    def _see_off(self, guest: _Task) -> None:
+        with self._changed, contextlib.suppress(ValueError):
+            self._guests.remove(guest)
 
     # --- The thread: the end of a task -------------------------------------------------------------------------------
 
@@ -372,11 +422,7 @@ class Bus(threading.Thread):
         for future in task.futures:
             with contextlib.suppress(InvalidStateError):
                 future.set_result(values if values is not None else {})
-        if member.guest:
-            with self._changed:
-                self._members.pop(member.config.id, None)
-        else:
-            self._store.save(member.config.id, member.charger.memory)
+        self._store.save(member.config.id, member.charger.memory)
 
     def _go_online(self, member: Member) -> None:
         if member.online:
@@ -393,7 +439,7 @@ class Bus(threading.Thread):
 
     def _publish_values(self, member: Member) -> None:
         """Hand over what has changed; counters that move all the time only when they have moved by their step."""
-        if member.guest or not member.online:
+        if not member.online:
             return
         whole = not member.published
         commands = load_catalog()
@@ -424,7 +470,7 @@ class Bus(threading.Thread):
             _fail(order.futures, gone)
 
 
-def _fail(futures: Iterable[Future[Values]], error: Exception) -> None:
+def _fail(futures: Iterable[Future[Any]], error: Exception) -> None:
     for future in futures:
         with contextlib.suppress(InvalidStateError):  # answered already
             future.set_exception(error)

@@ -1,8 +1,7 @@
 """One charger: registers become command values, an action becomes writes and a read-back. No I/O of its own.
 
-What takes several transactions is a generator that yields what it needs next (a request to send, or a pause) and is
-sent the registers of the answer; errors of the line are thrown into it. Whoever drives it owns the line: the bus, or
-the command line. So one charger's pause never holds up another, and an action passes a poll between two transactions.
+What takes several transactions is a job (`job.py`): one charger's pause never holds up another, and an action passes a
+poll between two transactions.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
 
 from . import catalog
 from .expression import Rules, SessionOf
+from .job import Ask, Job, Wait
 from .memory import Memory
 from .modbus.errors import Refused
 from .modbus.frame import Request
@@ -29,26 +27,6 @@ NO_VEHICLE, WAITING, CHARGING, FINISHED, FAULT, READY = range(1, 7)  # DESIGN: t
 PLUGGED = (WAITING, CHARGING, FINISHED, READY)
 EFFECT_POLL_S = 0.3  # between two looks whether the charger has done what it was told
 NOT_THERE = (0x01, 0x02, 0x03)  # exceptions that mean "I do not have this": function, address, quantity (V1.1b3, 7)
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Send this request and give me the registers of its answer. `timeout` in seconds."""
-
-    request: Request
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Go on in so many seconds."""
-
-    seconds: float
-
-
-Step = Ask | Wait
-T = TypeVar("T")
-Job = Generator[Step, Sequence[int], T]
 
 
 class ActionError(Exception):
@@ -138,7 +116,7 @@ class Charger:
         """One read. Where the charger refuses a part of it, only that part is lost, and not asked for again."""
         request = Request.read(self.unit, read.table, read.address, read.count)
         try:
-            words = yield Ask(request, self.profile.timeout)
+            words = yield self._ask(request)
         except Refused as refused:
             if refused.code not in NOT_THERE:
                 log.debug("%s : %s", self.profile.title, refused)
@@ -154,6 +132,9 @@ class Charger:
             start = point.address - read.address
             self._words[name] = tuple(words[start : start + point.count])
         return None
+
+    def _ask(self, request: Request, timeout: float | None = None) -> Ask:
+        return Ask(request, timeout or self.profile.timeout, self.profile.pause)
 
     def _plan(self) -> None:
         """The reads for a poll and for everything, without what the charger has refused."""
@@ -315,7 +296,7 @@ class Charger:
             yield from self._write(keep.write, self._target(keep.write, None), unchanged=True)
         elif keep.read is not None and keep.read not in self._absent:
             point = self.profile.points[keep.read]
-            yield Ask(Request.read(self.unit, point.table, point.address, point.count), self.profile.timeout)
+            yield self._ask(Request.read(self.unit, point.table, point.address, point.count))
 
     def _action(self, name: str) -> Action:
         action = self.profile.actions.get(name) if name in self.offered else None
@@ -383,7 +364,7 @@ class Charger:
         current: tuple[int, ...] | None = None
         if point.readable and (point.mask is not None or point.eeprom) and point.name not in self._absent:
             request = Request.read(self.unit, point.table, point.address, point.count)
-            current = tuple((yield Ask(request, self.profile.timeout)))
+            current = tuple((yield self._ask(request)))
             if point.eeprom and not unchanged and point.decode(current, self.points) == number:
                 return
         try:
@@ -391,7 +372,7 @@ class Charger:
         except ValueError as error:
             raise ActionError(f"{point.name} : {error}") from error
         request = Request.write(self.unit, point.write_function, point.address, words)
-        yield Ask(request, point.write_timeout or self.profile.timeout)
+        yield self._ask(request, point.write_timeout)
         if point.power_up is not None:
             self.memory.written[point.name] = value
 

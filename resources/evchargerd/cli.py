@@ -7,14 +7,14 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, catalog, profile
-from .charger import ActionError, Charger, Job, T, Wait
+from .charger import ActionError, Charger
 from .config import ChargerConfig, ConfigError, parse_charger
-from .modbus.errors import BadAnswer, ModbusError, NoAnswer
+from .job import drive, patient
+from .modbus.errors import ModbusError
 from .modbus.frame import FRAMINGS, Request
 from .modbus.line import Line
 from .profile import ProfileError
@@ -158,36 +158,13 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_CRASH
 
 
-def drive(job: Job[T], line: Line, pause: float) -> T:
-    """Carry a charger's job out on a line of our own: each request is tried twice, as the bus would do it."""
-    words: Sequence[int] | None = None
-    error: ModbusError | None = None
-    while True:
-        try:
-            step = job.throw(error) if error is not None else next(job) if words is None else job.send(words)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        words = error = None
-        if isinstance(step, Wait):
-            time.sleep(step.seconds)
-            continue
-        try:
-            try:
-                words = line.transact(step.request, timeout=step.timeout, pause=pause)
-            except (NoAnswer, BadAnswer):
-                words = line.transact(step.request, timeout=step.timeout, pause=pause)
-        except ModbusError as failed:
-            error = failed
-
-
 def _read(options: argparse.Namespace) -> int:
     _log_to_stderr(options.loglevel)
     config = _charger_config(options)
     charger = Charger(config.profile, config.unit, unverified=config.unverified)
     line = Line(config.line)
     try:
-        values = drive(charger.poll(whole=True), line, config.profile.pause) | {"online": 1}
+        values = drive(patient(charger.poll(whole=True)), line) | {"online": 1}
     finally:
         line.close()
     ordered = {name: values[name] for name in charger.offered if name in values}
@@ -206,7 +183,7 @@ def _write(options: argparse.Namespace) -> int:
     charger = Charger(config.profile, config.unit, unverified=config.unverified)
     line = Line(config.line)
     try:
-        drive(charger.act(options.logical_id, options.value), line, config.profile.pause)
+        drive(patient(charger.act(options.logical_id, options.value)), line)
     finally:
         line.close()
     return EXIT_OK

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import struct
+import subprocess
+import sys
+import tty
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from evchargerd import profile
-from evchargerd.charger import (
-    CHARGING,
-    FAULT,
-    FINISHED,
-    NO_VEHICLE,
-    READY,
-    WAITING,
-    ActionError,
-    Ask,
-    Charger,
-    Job,
-    T,
-    Wait,
-)
+from evchargerd.charger import CHARGING, FAULT, FINISHED, NO_VEHICLE, READY, WAITING, ActionError, Charger
 from evchargerd.expression import Rules
+from evchargerd.job import Ask, Job, T, Wait
 from evchargerd.modbus.errors import NoAnswer, Refused
 from evchargerd.profile import Profile
 from evchargerd.rules import Value
@@ -50,30 +45,36 @@ class Bench:
 
     def drive(self, job: Job[T]) -> T:
         """Carry a job out as the bus would."""
-        step = next(job)
+        words: tuple[int, ...] | None = None
+        error: ModbusError | None = None
         while True:
             try:
-                if isinstance(step, Wait):
-                    self.sleep(step.seconds)
-                    step = job.send(())
-                    continue
-                answer = self.ask(step)
-                refused = Refused(step.request.unit, *answer[:2]) if answer[0] & 0x80 else None
-                step = job.throw(refused) if refused is not None else job.send(step.request.decode(answer))
+                step = resume(job, words, error)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            words, error = (), None
+            if isinstance(step, Wait):
+                self.sleep(step.seconds)
+                continue
+            try:
+                words = self.ask(step)
+            except ModbusError as failed:
+                error = failed
 
-    def ask(self, step: Ask) -> bytes:
-        answer = self.box.answer(step.request.pdu)
+    def ask(self, step: Ask) -> tuple[int, ...]:
+        request = step.request
+        answer = self.box.answer(request.pdu)
         self.sleep(TRANSACTION)
         if isinstance(answer, Late):
             assert answer.after < step.timeout
             self.sleep(answer.after)
-            return answer.pdu
+            answer = answer.pdu
         if answer is None:
-            raise NoAnswer(step.request.unit, "the bench", step.timeout)
-        return answer
+            raise NoAnswer(request.unit, "the bench", step.timeout)
+        if answer[0] & 0x80:
+            raise Refused(request.unit, request.function, answer[1])
+        return request.decode(answer)
 
     def sleep(self, seconds: float) -> None:
         self.clock.tick(timedelta(seconds=seconds))
@@ -319,8 +320,6 @@ def test_a_lock_that_moves_answers_late() -> None:
 
 
 def test_a_question_that_comes_too_soon_is_not_heard(clock: FrozenDateTimeFactory) -> None:
-    from evchargerd.modbus.port import LineSettings
-
     model = profile.load("heidelberg-ec")
     slave = Habits(SimulatedCharger(model).answer, model, LineSettings("", 19200, "E"))
     question = struct.pack(">BHH", 4, 5, 1)
@@ -385,3 +384,131 @@ def test_a_scenario_begins_as_it_is_called(clock: FrozenDateTimeFactory, scenari
 def test_an_unknown_event_is_refused() -> None:
     with pytest.raises(ValueError, match="plug, unplug"):
         SimulatedCharger(profile.load("alphatec")).play("explode")
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+class Simulate:
+    """`evcharger simulate` as a process; `where` is what it prints."""
+
+    def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
+        resources = Path(__file__).parents[2] / "resources"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "evchargerd", "simulate", *arguments],
+            env=os.environ | {"PYTHONPATH": str(resources)},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.where = self.process.stdout.readline().strip()
+
+    def __enter__(self) -> Simulate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=10)
+        return self.process.returncode
+
+
+def state_of(model: str, unit: int, settings: LineSettings) -> Value | None:
+    charger = Charger(profile.load(model), unit)
+    line = Line(settings)
+    try:
+        return drive(charger.poll(whole=True), line)["state"]
+    finally:
+        line.close()
+
+
+def test_the_command_serves_several_chargers_on_one_line_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    link = tmp_path / "line"
+    arguments = ("--model", "abb-terra-ac", "--model", "schrack-cion", "--unit", "7", "--unit", "8")
+    with Simulate(*arguments, "--baudrate", "57600", "--scenario", "plugged", "--link", str(link)) as simulate:
+        assert simulate.where == str(link)
+        settings = LineSettings(str(link), 57600)
+        assert state_of("abb-terra-ac", 7, settings) == READY
+        assert state_of("schrack-cion", 8, settings) == READY
+        assert simulate.stop() == 0
+        assert not link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("model", "scheme", "framing"), [("abb-terra-ac", "socket", "rtu"), ("keba-p30", "tcp", "tcp")]
+)
+def test_the_command_serves_tcp(model: str, scheme: str, framing: str) -> None:
+    with Simulate("--model", model, "--baudrate", "57600", "--tcp", "127.0.0.1:0") as simulate:
+        settings = LineSettings(f"{scheme}://{simulate.where}", 57600, framing=framing)
+        assert state_of(model, profile.load(model).line.unit, settings) == CHARGING
+
+
+def test_the_command_speaks_ascii_where_the_model_does() -> None:
+    with Simulate("--model", "abl-emh1") as simulate:
+        settings = LineSettings(simulate.where, 38400, "E", 1, "ascii-abl")
+        charger = Charger(profile.load("abl-emh1"), 1)
+        line = Line(settings)
+        try:
+            assert drive(patient(charger.poll(whole=True)), line)["state"] == CHARGING
+        finally:
+            line.close()
+
+
+def test_the_command_answers_on_a_port_that_exists() -> None:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    try:
+        with Simulate("--model", "abb-terra-ac", "--port", os.ttyname(theirs)):
+            framing, request = FRAMINGS["rtu"](), Request.read(1, "holding", 0x4000, 2)
+            os.write(ours, framing.encode(request))
+            answer = b""
+            while len(answer) < framing.answer_length(request):
+                assert select.select([ours], (), (), 5)[0]
+                answer += os.read(ours, 64)
+            assert framing.hunt(answer, request) is not None
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_the_keys_of_the_terminal_play_events() -> None:
+    ours, theirs = os.openpty()
+    try:
+        with Simulate("--model", "abb-terra-ac", stdin=theirs) as simulate:
+            assert simulate.process.stderr is not None
+            assert "p branche" in simulate.process.stderr.readline()
+            os.write(ours, b"u")
+            assert simulate.process.stderr.readline().startswith("1 : state 1, power 0")
+            os.write(ours, b"q")
+            assert simulate.process.wait(10) == 0
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "no-such-box"),
+        ("--model", "abb-terra-ac", "--model", "keba-p30"),
+        ("--model", "keba-p30"),
+        ("--model", "abb-terra-ac", "--unit", "300"),
+        ("--model", "abb-terra-ac", "--tcp", "127.0.0.1"),
+        ("--model", "abb-terra-ac", "--speed", "0"),
+    ],
+)
+def test_the_command_refuses_what_makes_no_sense(arguments: tuple[str, ...]) -> None:
+    with Simulate(*arguments) as simulate:
+        assert simulate.where == ""
+        assert simulate.process.wait(10) == 2
+
+
+def test_the_command_says_that_a_port_cannot_be_opened(tmp_path: Path) -> None:
+    with Simulate("--model", "abb-terra-ac", "--port", str(tmp_path / "nothing")) as simulate:
+        assert simulate.process.wait(10) == 1
