@@ -1,4 +1,4 @@
-"""The command line of the simulator: `simulate`."""
+"""The command line of the simulator: `simulate` and `demo`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HELP = (
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `simulate` to the sub commands of the command line."""
+    """Add `simulate` and `demo` to the sub commands of the command line."""
     from .vehicle import SCENARIOS
 
     simulate = subparsers.add_parser("simulate", help="des bornes simulées, sans matériel")
@@ -51,6 +51,17 @@ def add_commands(subparsers: Any) -> None:
     simulate.add_argument("--speed", type=float, default=1.0, help="secondes simulées par seconde")
     simulate.set_defaults(command=_simulate)
 
+    demo = subparsers.add_parser("demo", help="deux bornes simulées, le démon et une page locale")
+    demo.add_argument("--port", type=int, default=0, help="port de la page ; un port libre si absent")
+    demo.add_argument("--seconds", type=float, help="s'arrêter après ce temps")
+    demo.set_defaults(command=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo.run import run
+
+    return run(options.port, options.seconds)
+
 
 def _simulate(options: argparse.Namespace) -> int:
     from .slave import Habits
@@ -58,9 +69,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
     chargers = _chargers(options)
     settings = _settings(options, chargers)
-    slaves: dict[int, Slave] = {
-        charger.unit: Habits(charger.answer, charger.profile, settings) for charger in chargers
-    }
+    slaves: dict[int, Slave] = {charger.unit: Habits(charger.answer, charger.profile, settings) for charger in chargers}
     try:
         with _stoppable() as stopped, contextlib.ExitStack() as stack:
             if options.port is not None:
