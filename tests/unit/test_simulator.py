@@ -20,8 +20,11 @@ from freezegun.api import FrozenDateTimeFactory
 from evchargerd import profile
 from evchargerd.charger import CHARGING, FAULT, FINISHED, NO_VEHICLE, READY, WAITING, ActionError, Charger
 from evchargerd.expression import Rules
-from evchargerd.job import Ask, Job, T, Wait
-from evchargerd.modbus.errors import NoAnswer, Refused
+from evchargerd.job import Ask, Job, T, Wait, drive, patient, resume
+from evchargerd.modbus.errors import ModbusError, NoAnswer, Refused
+from evchargerd.modbus.frame import FRAMINGS, Request
+from evchargerd.modbus.line import Line
+from evchargerd.modbus.port import LineSettings
 from evchargerd.profile import Profile
 from evchargerd.rules import Value
 from evchargerd.simulator.box import LATCH_TIME, RECOVERY, SimulatedCharger

@@ -181,6 +181,9 @@ class SimulatedCharger:
         if self.profile.example is None:
             image.assume(self.profile.identify)
         self.permanent = bool(image.number("cable_locked_permanently"))
+        serial = self.profile.commands.get("serial")
+        if isinstance(serial, Of) and not image.value("serial"):
+            image.set(serial.point, f"SIM{self.unit:03}")
         limit = self.profile.limit
         if limit is not None and self._limit() < limit.min:
             self._give_limit(("set_current_limit", "charge_start"))

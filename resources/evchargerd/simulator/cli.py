@@ -73,10 +73,11 @@ def _simulate(options: argparse.Namespace) -> int:
     try:
         with _stoppable() as stopped, contextlib.ExitStack() as stack:
             if options.port is not None:
-                from .device import serve
+                from .device import open_port, serve
 
+                port = stack.enter_context(open_port(settings))
                 print(options.port, flush=True)
-                serve(slaves, settings, stopped)
+                serve(port, slaves, settings, stopped)
                 return 0
             wire = stack.enter_context(Wire(slaves, settings, burst=BURST))
             print(_open(wire, options), flush=True)

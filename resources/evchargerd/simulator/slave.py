@@ -135,7 +135,7 @@ def _packed(bits: Sequence[int]) -> bytes:
 
 def _unpacked(pdu: bytes, *, bits: bool) -> tuple[int, ...]:
     """Values of a write of several (6.11, 6.12)."""
-    count, = struct.unpack_from(">H", pdu, 3)
+    (count,) = struct.unpack_from(">H", pdu, 3)
     data = pdu[6:]
     size = (count + 7) // 8 if bits else 2 * count
     if not 1 <= count <= (MAX_BITS_WRITTEN if bits else MAX_REGISTERS_WRITTEN) or pdu[5:6] != bytes((size,)):
