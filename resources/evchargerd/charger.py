@@ -17,7 +17,7 @@ from .job import Ask, Job, Wait
 from .memory import Memory
 from .modbus.errors import Refused
 from .modbus.frame import Request
-from .modbus.plan import Limits, Read, plan, split
+from .modbus.plan import Limits, Ranges, Read, plan, split, without
 from .profile import Action, KeepAlive, Profile, Write
 from .rules import Value, When
 
@@ -52,6 +52,7 @@ class Charger:
         self._words: dict[str, tuple[int, ...]] = {}
         self._reads: dict[bool, tuple[Read, ...]] = {}
         self._absent: set[str] = set()
+        self._refused: dict[str, set[int]] = {}  # addresses by table that no block of the profile vouches for any more
         self._settled_at = 0.0
         self._held_since: dict[When, float] = {}
         expressions = [profile.commands[name] for name in self.offered if name in profile.commands]
@@ -64,7 +65,9 @@ class Charger:
     def reconnect(self) -> None:
         """Forget what this connection has shown: the charger may have other firmware from now on."""
         self._absent.clear()
+        self._refused.clear()
         self._words.clear()
+        self._held_since.clear()
         self._plan()
 
     # --- Reading -----------------------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ class Charger:
                 written.add(write.point)
                 if write.wait:
                     yield Wait(write.wait)
-        for name, value in self.memory.written.items():
+        for name, value in tuple(self.memory.written.items()):  # an action may write another one meanwhile
             point = self.profile.points.get(name) if name not in written else None
             if point is not None and point.power_up is not None and self.points.get(name) == point.power_up != value:
                 yield from self._write(Write(name, value), value)
@@ -113,7 +116,10 @@ class Charger:
         return bool(written)
 
     def _read(self, read: Read) -> Job[Refused | None]:
-        """One read. Where the charger refuses a part of it, only that part is lost, and not asked for again."""
+        """One read. Where the charger refuses a part of it, only that part is lost.
+
+        It is not asked for again, unless it was there the last time: once is an accident.
+        """
         request = Request.read(self.unit, read.table, read.address, read.count)
         try:
             words = yield self._ask(request)
@@ -123,9 +129,12 @@ class Charger:
                 return None
             parts = split(read, self.profile.points)
             if not parts:
-                self._absent.update(read.points)
+                self._absent.update(name for name in read.points if self._words.pop(name, None) is None)
+            blamed = False
             for part in parts:
-                yield from self._read(part)
+                blamed = (yield from self._read(part)) is not None or blamed
+            if not blamed:  # it cannot be cut, or all its parts are there and what lies between them is not
+                self._refused.setdefault(read.table, set()).update(range(read.address, read.last + 1))
             return refused
         for name in read.points:
             point = self.profile.points[name]
@@ -142,7 +151,10 @@ class Charger:
         known: dict[str, list[tuple[int, int]]] = {}
         for point in points:
             known.setdefault(point.table, []).append((point.address, point.last))
-        limits = Limits(self.profile.max_registers, self.profile.blocks, known, self.profile.exact)
+        blocks: Mapping[str, Ranges] = self.profile.blocks
+        if not self.profile.exact:
+            blocks = {table: without(ranges, self._refused.get(table, ())) for table, ranges in blocks.items()}
+        limits = Limits(self.profile.max_registers, blocks, known, self.profile.exact)
         self._reads = {
             False: plan([point for point in points if not point.once], limits),
             True: plan(points, limits),
@@ -282,9 +294,14 @@ class Charger:
                 yield from self._write(write, self._target(write, wanted))
                 if write.wait:
                     yield Wait(write.wait)
+        before = {command: self.remembered(command) for command in action.remember}
         for command, kept in action.remember.items():
             self.memory.remembered[command] = wanted if kept == "value" and wanted is not None else kept
-        return (yield from self._confirm(name, action, wanted))
+        try:
+            return (yield from self._confirm(name, action, wanted))
+        except ActionError:
+            self.memory.remembered.update(before)
+            raise
 
     def keep_alive(self, keep: KeepAlive) -> Job[None]:
         """One keep-alive. `when` that does not hold, or a value to repeat that is not known: nothing."""

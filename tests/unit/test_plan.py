@@ -8,7 +8,7 @@ from itertools import pairwise, permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evchargerd.modbus.plan import MAX_BITS, MAX_REGISTERS, Limits, Read, plan, split
+from evchargerd.modbus.plan import MAX_BITS, MAX_REGISTERS, Limits, Read, plan, split, without
 
 patient = settings(deadline=None, max_examples=60)  # the machine may have other things to do
 
@@ -279,6 +279,17 @@ def test_a_read_that_was_only_made_longer_is_cut_back_to_its_point() -> None:
 def test_points_in_the_same_registers_are_not_cut_apart() -> None:
     points = {p.name: p for p in spans((10, 2), (11, 2), (12, 1))}
     assert split(Read("holding", 10, 3, tuple(points)), points) == ()
+
+
+@patient
+@given(st.lists(block, max_size=3), st.sets(addresses, max_size=6))
+def test_ranges_without_addresses_hold_all_the_others(ranges: list[tuple[int, int]], taken: set[int]) -> None:
+    def held(some: Sequence[tuple[int, int]]) -> set[int]:
+        return {address for first, last in some for address in range(first, last + 1)}
+
+    left = without(ranges, taken)
+    assert held(left) == held(ranges) - taken
+    assert all(first <= last for first, last in left)
 
 
 @patient

@@ -156,6 +156,18 @@ def _alike(one: Read, other: Read) -> bool:
     return one.table == other.table and one.answer_bytes == other.answer_bytes
 
 
+def without(ranges: Ranges, addresses: Iterable[int]) -> Ranges:
+    """What is left of the ranges when these addresses are taken out."""
+    for address in addresses:
+        ranges = [
+            (low, high)
+            for first, last in ranges
+            for low, high in ((first, min(last, address - 1)), (max(first, address + 1), last))
+            if low <= high
+        ]
+    return ranges
+
+
 def split(read: Read, points: Mapping[str, Span]) -> tuple[Read, ...]:
     """Two halves of a read that the charger refused, cut between points; nothing where it cannot be cut."""
     groups: list[list[Span]] = []
