@@ -215,9 +215,9 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    models = [profile.load(name) for name in profile.available()]
+    models, errors = profile.usable()
     if options.json:
-        listed = [
+        listed: list[dict[str, object]] = [
             {
                 "id": model.id,
                 "brand": model.brand,
@@ -233,11 +233,14 @@ def _models(options: argparse.Namespace) -> int:
             }
             for model in models
         ]
+        listed += [{"id": name, "error": str(error)} for name, error in errors.items()]
         print(json.dumps(listed, ensure_ascii=False))
         return EXIT_OK
     for model in models:
         line = model.line
         print(f"{model.id:24} {model.title} ({line.baudrate} 8{line.parity}{line.stopbits}, adresse {line.unit})")
+    for error in errors.values():
+        print(error, file=sys.stderr)
     return EXIT_OK
 
 

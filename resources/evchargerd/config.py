@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .modbus.frame import FRAMINGS
 from .modbus.port import LineSettings
-from .profile import Profile, ProfileError, load
+from .profile import DEFAULT_BAUDRATE, DEFAULT_TIMEOUT_S, LineDefaults, Profile, ProfileError, load
 
 MAX_CHARGERS = 1000
 MAX_PORT_LENGTH = 512
 URL_SCHEMES = ("socket", "rfc2217", "tcp")
 POLL_BOUNDS_S = (1, 3600)
 DEFAULT_POLL_S = 5.0
+UNKNOWN_PAUSE_S = 0.2  # between two requests to a device of unknown model: what the slow ones of the profiles want
 BAUDRATES = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 56000, 57600, 115200)
 
 
@@ -32,6 +34,16 @@ class ChargerConfig:
     unit: int
     poll: float
     unverified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that may answer on a line. `timeout` and `pause` in seconds, as of a job's `Ask`."""
+
+    line: LineSettings
+    unit: int
+    timeout: float
+    pause: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +83,57 @@ def parse_charger(entry: Any, path: str = "$") -> ChargerConfig:
     if not isinstance(entry, dict):
         raise ConfigError(f"{path} : un objet est attendu")
     charger = _whole(entry, path, "id", None, 0, 2**31 - 1)
+    profile = _profile(entry, path)
+    return ChargerConfig(
+        id=charger,
+        profile=profile,
+        line=_line(entry, path, profile.line),
+        unit=_whole(entry, path, "unit", profile.line.unit, 0, 255),
+        poll=_poll(entry, path),
+        unverified=_flag(entry, path, "unverified"),
+    )
+
+
+def parse_device(entry: Any, path: str = "$") -> Device:
+    """Where something that answers is to be found; its model may be left out. Raises ConfigError."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{path} : un objet est attendu")
+    if _given(entry, "model", None) is not None:
+        profile = _profile(entry, path)
+        defaults, timeout, pause = profile.line, profile.timeout, profile.pause
+    else:
+        framing = _given(entry, "framing", "rtu")
+        if framing not in FRAMINGS:
+            raise ConfigError(f"{path}.framing : l'un de {', '.join(FRAMINGS)} est attendu")
+        defaults = LineDefaults(DEFAULT_BAUDRATE, "N", 1, unit=1, framing=framing)
+        timeout, pause = DEFAULT_TIMEOUT_S, UNKNOWN_PAUSE_S
+    unit = _whole(entry, path, "unit", defaults.unit, 0, 255)
+    return Device(_line(entry, path, defaults), unit, timeout, pause)
+
+
+def _profile(entry: Mapping[str, Any], path: str) -> Profile:
     model = entry.get("model")
     if not isinstance(model, str) or not model:
         raise ConfigError(f"{path}.model : l'identifiant d'un modèle est attendu")
     try:
-        profile = load(model)
+        return load(model)
     except ProfileError as error:
         raise ConfigError(f"{path}.model : {error}") from error
-    defaults = profile.line
+
+
+def _line(entry: Mapping[str, Any], path: str, defaults: LineDefaults) -> LineSettings:
     parity = _given(entry, "parity", defaults.parity)
     if parity not in ("N", "E", "O"):
         raise ConfigError(f"{path}.parity : N, E ou O est attendu")
     baudrate = _whole(entry, path, "baudrate", defaults.baudrate, min(BAUDRATES), max(BAUDRATES))
     if baudrate not in BAUDRATES:
         raise ConfigError(f"{path}.baudrate : une vitesse parmi {', '.join(map(str, BAUDRATES))} est attendue")
-    line = LineSettings(
+    return LineSettings(
         port=_port(entry, path),
         baudrate=baudrate,
         parity=parity,
         stopbits=_whole(entry, path, "stopbits", defaults.stopbits, 1, 2),
         framing=defaults.framing,
-    )
-    return ChargerConfig(
-        id=charger,
-        profile=profile,
-        line=line,
-        unit=_whole(entry, path, "unit", defaults.unit, 0, 255),
-        poll=_poll(entry, path),
-        unverified=_flag(entry, path, "unverified"),
     )
 
 
@@ -122,14 +157,18 @@ def _shown(line: LineSettings) -> str:
 
 
 def _port(entry: Mapping[str, Any], path: str) -> str:
-    port = entry.get("port")
+    return parse_port(entry.get("port"), f"{path}.port")
+
+
+def parse_port(port: Any, path: str) -> str:
+    """A device path or the URL of a gateway. Raises ConfigError."""
     if not isinstance(port, str) or not port or len(port) > MAX_PORT_LENGTH or not port.isprintable():
-        raise ConfigError(f"{path}.port : un port (/dev/…) ou une adresse (socket://machine:port) est attendu")
+        raise ConfigError(f"{path} : un port (/dev/…) ou une adresse (socket://machine:port) est attendu")
     if "://" in port:
         if port.split("://", 1)[0] not in URL_SCHEMES:
-            raise ConfigError(f"{path}.port : {', '.join(scheme + '://' for scheme in URL_SCHEMES)} sont admis")
+            raise ConfigError(f"{path} : {', '.join(scheme + '://' for scheme in URL_SCHEMES)} sont admis")
     elif not port.startswith("/"):
-        raise ConfigError(f"{path}.port : un chemin complet est attendu, par exemple /dev/serial/by-id/…")
+        raise ConfigError(f"{path} : un chemin complet est attendu, par exemple /dev/serial/by-id/…")
     return port
 
 

@@ -11,17 +11,22 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from . import __version__
+from . import __version__, profile
 from .bus import Bus, Values
 from .charger import ActionError
-from .config import ChargerConfig, Config, ConfigError, parse, parse_charger
+from .config import ChargerConfig, Config, ConfigError, Device, parse, parse_charger, parse_device
 from .jeedom.listener import Listener
 from .jeedom.publisher import Publisher
+from .job import Ask, Job, T, patient
 from .memory import Store
 from .modbus.errors import ModbusError
+from .modbus.frame import MAX_COUNT, READ_FUNCTIONS, Request
+from .modbus.port import LineSettings
+from .profile import ProfileError
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +129,7 @@ class Chargers:
     def act(self, charger: int, name: str, value: object) -> Future[Values]:
         """Raises ActionError for a charger that is not configured."""
         with self._lock:
-            config = self._config.chargers.get(charger)
-            if config is None:
-                raise ActionError(f"chargeur inconnu : {charger}")
+            config = self._configured(charger)
             return self._buses[config.line.port].act(charger, name, value)
 
     def ids(self) -> tuple[int, ...]:
@@ -134,23 +137,49 @@ class Chargers:
             return tuple(self._config.chargers)
 
     def read_once(self, charger: ChargerConfig) -> Values:
-        """Read a charger that need not be configured: through the daemon's bus where the port is ours."""
+        """Read a charger that need not be configured."""
+        language = self._config.language
+        return self._visit(charger.line, lambda bus: bus.read_once(charger, language))
+
+    def words(self, device: Device, table: str, address: int, count: int) -> tuple[int, ...]:
+        """Registers (or bits) of a device that need not be configured."""
+        ask = Ask(Request.read(device.unit, table, address, count), device.timeout, device.pause)
+        return self._visit(device.line, lambda bus: bus.visit(patient(_asking(ask))))
+
+    def device(self, charger: int) -> Device:
+        """Where a configured charger is to be found. Raises ActionError for one that is not configured."""
+        config = self._configured(charger)
+        return Device(config.line, config.unit, config.profile.timeout, config.profile.pause)
+
+    def _visit(self, line: LineSettings, ask: Callable[[Bus], Future[T]]) -> T:
+        """What a bus brings: the daemon's own where the port is ours, else one for this occasion. Waits for it."""
         with self._lock:
-            language = self._config.language
-            bus = self._buses.get(charger.line.port)
-            if bus is not None and bus.settings == charger.line:
-                future = bus.read_once(charger, language)
-            elif bus is not None:
-                raise ActionError(f"le port {charger.line.port} est utilisé avec d'autres réglages ({bus.settings})")
-        if bus is not None:
+            own = self._owner(line.port)
+            if own is not None:
+                if replace(own.settings, port=line.port) != line:
+                    raise ActionError(f"le port {line.port} est utilisé avec d'autres réglages ({own.settings})")
+                future = ask(own)
+        if own is not None:
             return future.result()
-        bus = Bus(charger.line, lambda *_: None)
+        bus = Bus(line, lambda *_: None)
         bus.start()
         try:
-            return bus.read_once(charger, language).result()
+            return ask(bus).result()
         finally:
             bus.stop()
             bus.join()
+
+    def _owner(self, port: str) -> Bus | None:
+        """Our bus on this port, whatever name it goes by. The lock is held."""
+        real = os.path.realpath(port)
+        return next((bus for name, bus in self._buses.items() if os.path.realpath(name) == real), None)
+
+    def _configured(self, charger: int) -> ChargerConfig:
+        with self._lock:
+            config = self._config.chargers.get(charger)
+        if config is None:
+            raise ActionError(f"chargeur inconnu : {charger}")
+        return config
 
     def status(self) -> Answer:
         with self._lock:
@@ -252,6 +281,8 @@ class Daemon:
             "refresh": self._on_refresh,
             "configure": self._on_configure,
             "read": self._on_read,
+            "registers": self._on_registers,
+            "check": self._on_check,
             "status": lambda _: {"ok": True, "version": __version__, **self._chargers.status()},
             "ping": lambda _: {"ok": True, "version": __version__},
         }
@@ -292,21 +323,56 @@ class Daemon:
             self._slow.submit(self._chargers.read_once, charger), lambda values: {"ok": True, "values": values}
         )
 
+    def _on_registers(self, message: Mapping[str, object]) -> Future[Answer]:
+        """Registers or bits of any device, for a user who explores it."""
+        if "config" in message:
+            device = parse_device(message["config"], "config")
+        else:
+            device = self._chargers.device(_charger_id(message))
+        table, address, count = message.get("table", "holding"), message.get("address"), message.get("count", 1)
+        if not isinstance(table, str) or table not in READ_FUNCTIONS:
+            raise ActionError(f"table : l'une de {', '.join(READ_FUNCTIONS)} est attendue, non {_shown(table)}")
+        most = MAX_COUNT[READ_FUNCTIONS[table]]
+        address, count = _whole("address", address, 0, 0xFFFF), _whole("count", count, 1, most)
+        if address + count > 0x10000:
+            raise ActionError(f"address + count : 65536 au plus est attendu, non {address + count}")
+        words = self._slow.submit(self._chargers.words, device, table, address, count)
+        return _answered(words, lambda words: {"ok": True, "words": list(words)})
+
+    def _on_check(self, message: Mapping[str, object]) -> Answer:
+        """Whether a user's profile is one, and what it would offer."""
+        try:
+            checked = profile.parse(message.get("profile"))
+            if checked.id in profile.shipped():
+                raise ProfileError("profil", "$.id", f"un autre identifiant : le plugin a déjà un modèle {checked.id}")
+        except ProfileError as error:
+            return _failure(str(error)) | {"file": error.file, "path": error.path, "expected": error.expected}
+        return {"ok": True, "id": checked.id, "title": checked.title, "commands": list(checked.offered())}
+
 
 def _charger_id(message: Mapping[str, object]) -> int:
-    raw = message.get("charger")
+    return _whole("charger", message.get("charger"), 0, 2**31 - 1, "l'identifiant d'un chargeur")
+
+
+def _whole(name: str, raw: object, low: int, high: int, what: str = "") -> int:
+    """A whole number; PHP may send it as text."""
     if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 11:
         raw = int(raw)
-    if not isinstance(raw, int) or isinstance(raw, bool):
-        raise ActionError(f"charger : l'identifiant d'un chargeur est attendu, non {_shown(raw)}")
+    if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
+        expected = what or f"un nombre entier de {low} à {high}"
+        raise ActionError(f"{name} : {expected} est attendu, non {_shown(raw)}")
     return raw
 
 
-def _answered(future: Future[Values], answer: Callable[[Values], Answer]) -> Future[Answer]:
+def _asking(ask: Ask) -> Job[tuple[int, ...]]:
+    return tuple((yield ask))
+
+
+def _answered(future: Future[T], answer: Callable[[T], Answer]) -> Future[Answer]:
     """The future answer to what this future brings: an expected error becomes its French reason."""
     result: Future[Answer] = Future()
 
-    def done(finished: Future[Values]) -> None:
+    def done(finished: Future[T]) -> None:
         try:
             result.set_result(answer(finished.result()))
         except (ActionError, ModbusError) as error:

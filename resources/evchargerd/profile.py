@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +20,8 @@ from .rules import ALWAYS, Test, Value, When
 SHIPPED_DIR = catalog.CONFIG_DIR / "chargers"
 USER_DIR = catalog.CONFIG_DIR.parents[1] / "data" / "chargers"
 MAX_BYTES = 256 * 1024  # of one profile file; the longest shipped one has a tenth of this
+MAX_DEPTH = 12  # levels of JSON, scalars counted; the deepest shipped profile has 8
+MODEL_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,48}")  # as in charger.schema.json; a file of another name is no profile
 MAX_REGISTERS = 125  # MODBUS Application Protocol V1.1b3, 6.3
 DEFAULT_TIMEOUT_S = 1.0
 DEFAULT_BAUDRATE = 9600  # for a Modbus TCP charger, should somebody put it behind a serial gateway
@@ -153,22 +157,51 @@ class Profile:
 
 def shipped() -> tuple[str, ...]:
     """Ids of the profiles that come with the plugin."""
-    return tuple(sorted(path.stem for path in SHIPPED_DIR.glob("*.json")))
+    return _ids(SHIPPED_DIR)
 
 
 def available() -> tuple[str, ...]:
     """Ids of all profiles: the shipped ones, then the user's own that do not bear a shipped name."""
     names = shipped()
-    return (*names, *sorted(path.stem for path in USER_DIR.glob("*.json") if path.stem not in names))
+    return (*names, *(name for name in _ids(USER_DIR) if name not in names))
+
+
+def _ids(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in folder.glob("*.json") if MODEL_ID.fullmatch(path.stem)))
+
+
+def usable() -> tuple[tuple[Profile, ...], Mapping[str, ProfileError]]:
+    """All profiles that can be used, and by id what is wrong with each of the others."""
+    profiles: list[Profile] = []
+    errors: dict[str, ProfileError] = {}
+    for name in available():
+        try:
+            profiles.append(load(name))
+        except ProfileError as error:
+            errors[name] = error
+    return tuple(profiles), errors
 
 
 def load(model: str) -> Profile:
     """The profile of this id. Raises ProfileError where there is none, or where it is wrong."""
+    path = _path(model)
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        raise ProfileError(path.name, "$", f"fichier illisible : {error.strerror}") from error
+    return _read_version(path, modified)
+
+
+def document(model: str) -> Any:
+    """The profile of this id as it stands in its file. Raises ProfileError."""
+    return _document(_path(model))
+
+
+def _path(model: str) -> Path:
     if model not in available():
-        raise ProfileError(model, "$", "modèle inconnu ; « models » donne la liste")
+        raise ProfileError(_shown(model), "$", "modèle inconnu ; « models » donne la liste")
     shipped_path = SHIPPED_DIR / f"{model}.json"
-    path = shipped_path if shipped_path.exists() else USER_DIR / f"{model}.json"
-    return _read_version(path, path.stat().st_mtime_ns)
+    return shipped_path if shipped_path.exists() else USER_DIR / f"{model}.json"
 
 
 @lru_cache(maxsize=64)
@@ -176,11 +209,11 @@ def _read_version(path: Path, modified: int) -> Profile:
     """The shipped profiles have been checked against the schema by the tests: that alone would double the start-up."""
     if path.parent != SHIPPED_DIR:
         return read(path)
-    document = _document(path)
+    raw = _document(path)
     try:
-        return _Builder(document, path.name).profile()
+        return _Builder(raw, path.name).profile()
     except (LookupError, TypeError, ValueError, AttributeError):
-        return parse(document, path.name)  # somebody has edited it: say what is wrong
+        return parse(raw, path.name)  # somebody has edited it: say what is wrong
 
 
 def read(path: Path) -> Profile:
@@ -190,23 +223,40 @@ def read(path: Path) -> Profile:
 
 def _document(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ProfileError(str(path), "$", f"fichier de {MAX_BYTES} octets au plus")
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # a FIFO would hold us for ever
+            raise ProfileError(path.name, "$", "un fichier ordinaire")
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ProfileError(path.name, "$", f"fichier de {MAX_BYTES} octets au plus")
+        return json.loads(text)
     except OSError as error:
-        raise ProfileError(str(path), "$", f"fichier illisible : {error.strerror}") from error
+        raise ProfileError(path.name, "$", f"fichier illisible : {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ProfileError(str(path), "$", f"JSON invalide : {error}") from error
+        raise ProfileError(path.name, "$", f"JSON invalide : {error}") from error
 
 
 def parse(document: Any, file: str = "profil") -> Profile:
     """The profile in this JSON document. Raises ProfileError."""
+    if not _is_sound(document):
+        raise ProfileError(file, "$", f"{MAX_DEPTH} niveaux au plus, et aucun nombre infini")
     fault = next(_faults(document), None)
     if fault is not None:
         raise ProfileError(file, *fault)
     if Path(file).suffix == ".json" and document["id"] != Path(file).stem:
         raise ProfileError(file, "$.id", f"le nom du fichier, « {Path(file).stem} »")
     return _Builder(document, file).profile()
+
+
+def _is_sound(document: object) -> bool:
+    """Whether the schema can be trusted with this document: bounded depth, and numbers that are numbers."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(each, float) and not math.isfinite(each) for each in level):
+            return False
+        groups = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [child for group in groups for child in group]
+    return not level
 
 
 # --- Faults against the schema ---------------------------------------------------------------------------------------
