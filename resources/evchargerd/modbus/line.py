@@ -13,8 +13,9 @@ answer. So the line learns whether the adapter echoes, from every question whose
 asks one of its own (a read of two holding registers) before the first write that needs to know. On an adapter with echo
 such a write is done when the echo came *and* the answer behind it. What is proven: the echo of the last question that
 tells. Where bytes come at the pace of the wire, a copy that comes before a slave can have sent it is an echo as well,
-reason enough to change our mind. What nothing on the wire can tell: an adapter that begins to echo between two
-questions and delays its bytes (USB latency, gateways), or a slave that returns a question and has done nothing.
+reason enough to change our mind; any other answer that comes so early is not believed either. What nothing on the
+wire can tell: an adapter that begins to echo between two questions and delays its bytes (USB latency, gateways), or a
+slave that returns a question and has done nothing.
 
 *Lost ports.* They are closed, reported once (`PortLost`) and reopened by later calls, which never wait for them.
 
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: On a local port, a gap (s) that ends an answer which has begun: six times the 16 ms latency of FTDI adapters.
 LOCAL_GAP = 0.1
+#: An answer that begins at the last moment may have so many such gaps before we give up.
+HOLES = 3
 #: A question is in doubt for `LATE` times its time-out, `LATE` times the slowest answer seen on the line, and at least
 #: for so long (s): gateways can be seconds late.
 LATE = 3
@@ -103,17 +106,22 @@ class _Exchange:
     sent: float
     ambiguous: bool
     received: bytearray = field(default_factory=bytearray)
+    ignored: int = 0  # so many of the bytes received
     found: Answer | Rejected | None = None
     begun: bool = False
 
     def reply(self, echo: bool) -> bytes | bytearray:
-        """What was received, less the echo of the question; `echo` says whether an ambiguous one has an echo."""
+        """What may be the answer: less what is ignored and the echo of the question.
+
+        `echo` says whether to expect the echo of an ambiguous question; then there is no reply before it came.
+        """
+        heard = self.received[self.ignored :] if self.ignored else self.received
         if self.ambiguous and not echo:
-            return self.received
-        start = self.received.find(self.frame)
+            return heard
+        start = heard.find(self.frame)
         if start >= 0:
-            return self.received[start + len(self.frame) :]
-        return b"" if self.ambiguous else self.received
+            return heard[start + len(self.frame) :]
+        return b"" if self.ambiguous else heard
 
 
 class Line:
@@ -138,7 +146,7 @@ class Line:
         self._stray = bytearray()
         self._slowest = 0.0
         self._echo: bool | None = None
-        self._paced = False
+        self._paced: bool | None = False
 
     @property
     def reopen_at(self) -> float:
@@ -163,7 +171,7 @@ class Line:
         port = self._opened()
         began = time.monotonic()
         try:
-            if self._echo is None and self._ambiguous(request):
+            if self._echo is None and self._ambiguous(request, self._framing.encode(request)):
                 self._learn_echo(port, request, timeout, pause)
             return self._ask(port, request, timeout, pause)
         except PORT_ERRORS as error:
@@ -197,7 +205,8 @@ class Line:
             log.info("Le port %s est de nouveau disponible", self.settings.port)
         self._port, self._lost, self._attempts, self._silences = port, "", 0, 0
         self._quiet_since = time.monotonic()
-        self._echo, self._paced = None, port.paced
+        self._echo = False if self._framing.numbered else None  # Modbus TCP has no wire that echoes
+        self._paced = None if port.paced else False
         self._stray.clear()
         return port
 
@@ -232,7 +241,7 @@ class Line:
         self._trace(">", frame)
         self.statistics.requests += 1
         self.statistics.bytes_sent += len(frame)
-        exchange = _Exchange(request, frame, wire_time, timeout, time.monotonic(), self._ambiguous(request))
+        exchange = _Exchange(request, frame, wire_time, timeout, time.monotonic(), self._ambiguous(request, frame))
         try:
             port.write(frame)
             self._listen(port, exchange)
@@ -276,6 +285,7 @@ class Line:
         gap = max(LOCAL_GAP, self.silence) if port.paced else exchange.timeout
         if self._paced and self._echo:
             time.sleep(len(exchange.frame) * self.character_time)
+        limit = deadline + HOLES * gap
         wait = deadline - time.monotonic()
         reply_start = deadline
         while True:
@@ -285,17 +295,17 @@ class Line:
             exchange.received += data
             reply = exchange.reply(bool(self._echo))
             exchange.found = self._framing.hunt(reply, request, over=not data)
-            if exchange.found and ambiguous and early and self._paced and not self._echo:
-                self._echo = True
-                exchange.found, reply = None, exchange.reply(True)
+            if isinstance(exchange.found, Answer) and early and self._paced:
+                reply = self._ignore_early(exchange)
             exchange.begun = self._framing.begun(reply, request)
-            if exchange.found or not data:
+            if exchange.found or not data or now > limit:
                 break
-            if self._paced and reply:
+            if self._paced is not False and reply:
                 reply_start = min(reply_start, now - len(reply) * self.character_time)
                 due = self._framing.shortest if len(reply) < self._framing.shortest else answer_length
                 time.sleep(max(0.0, reply_start + (due - WAKE_EARLY) * self.character_time - now))
-            wait = gap if exchange.begun else deadline - time.monotonic()
+            now = time.monotonic()
+            wait = min(gap, limit - now) if exchange.begun else deadline - now
         if not ambiguous and not self._in_doubt(request.unit):
             self._learn_habits(port, exchange, early)
 
@@ -335,11 +345,9 @@ class Line:
 
     # Local echo
 
-    def _ambiguous(self, request: Request) -> bool:
+    def _ambiguous(self, request: Request, frame: bytes) -> bool:
         """Whether the echo of this question would pass for its answer."""
-        if self._framing.numbered:  # then it is a server that answers, not a wire that echoes
-            return False
-        return self._framing.hunt(self._framing.encode(request), request) is not None
+        return self._framing.hunt(frame, request) is not None
 
     def _learn_echo(self, port: Port, request: Request, timeout: float, pause: float | None) -> None:
         """Find out whether the adapter echoes, by a question whose answer is longer than itself."""
@@ -354,10 +362,23 @@ class Line:
         found = exchange.found
         if exchange.frame in exchange.received:
             self._echo = True
-        elif not exchange.received or (found and found.start == 0):
+        elif not exchange.received or (found and found.start == exchange.ignored == 0):
             self._echo = False
         if isinstance(found, Answer):
             self._paced = port.paced and not early
+
+    def _ignore_early(self, exchange: _Exchange) -> bytes | bytearray:
+        """No slave can have answered already: what came is an echo, or was not for us. Or this is no wire after all.
+
+        Returns what remains of the reply.
+        """
+        exchange.found = None
+        if exchange.ambiguous and not self._echo:
+            self._echo = True
+        else:
+            exchange.ignored = len(exchange.received)
+            self._paced = None
+        return exchange.reply(bool(self._echo))
 
     # Late answers
 

@@ -84,7 +84,7 @@ class Wire:
         self.counters = Counters()
         self._framing = FRAMINGS[self.settings.framing]()
         self._character = self.settings.character_time
-        self._silence = self.settings.silence
+        self._silence = 0.0 if self._framing.numbered else self.settings.silence
         self._due: list[_Due] = []  # a heap
         self._order = itertools.count()
         self._question = bytearray()  # being received
