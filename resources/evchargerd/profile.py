@@ -521,12 +521,17 @@ class _Builder:
         self.check_command(path, name, action=True)
         if name == "set_current_limit" and "limit" not in self.document:
             raise self.fail(path, "un objet limit (min, max, step) dans le profil")
+        given = catalog.load()[name].sub_type != "other"
         for group in ("expect", "remember"):
-            for command in raw.get(group, {}):
+            for command, value in raw.get(group, {}).items():
                 if command not in self.document["commands"]:
                     raise self.fail(f"{path}.{group}.{command}", "une commande info de ce profil")
+                if value == "value" and not given:
+                    raise self.fail(f"{path}.{group}.{command}", "un nombre : cette action ne reçoit pas de valeur")
+        if given and all(write["to"] != "value" for write in raw["write"]):
+            raise self.fail(f"{path}.write", "au moins un to « value » : cette action reçoit une valeur")
         return Action(
-            writes=tuple(self.write(f"{path}.write[{i}]", write) for i, write in enumerate(raw["write"])),
+            writes=tuple(self.write(f"{path}.write[{i}]", write, given) for i, write in enumerate(raw["write"])),
             refusals=tuple(
                 Refusal(self.when(f"{path}.refuse[{i}].when", refusal["when"]), refusal["because"])
                 for i, refusal in enumerate(raw.get("refuse", ()))
@@ -538,7 +543,7 @@ class _Builder:
             unverified=raw.get("unverified", False),
         )
 
-    def write(self, path: str, raw: Mapping[str, Any]) -> Write:
+    def write(self, path: str, raw: Mapping[str, Any], given: bool = False) -> Write:
         point = self.points.get(raw["point"])
         if point is None or not point.writable:
             raise self.fail(f"{path}.point", f"un point qui s'écrit (access w ou rw), non « {raw['point']} »")
@@ -547,6 +552,10 @@ class _Builder:
         to = raw["to"]
         if to == "same" and not point.readable:
             raise self.fail(f"{path}.to", f"un point qui se lit, pour « same » ; « {point.name} » ne se lit pas")
+        if to == "value" and not given:
+            raise self.fail(f"{path}.to", "un nombre, last_limit ou same : aucune valeur n'est donnée ici")
+        if to == "last_limit" and "limit" not in self.document:
+            raise self.fail(f"{path}.to", "un objet limit (min, max, step) dans le profil, pour « last_limit »")
         if isinstance(to, str) and to.startswith("0x"):
             to = int(to, 16)
         return Write(point.name, to, self.when(f"{path}.when", raw.get("when")), raw.get("wait_s", 0))

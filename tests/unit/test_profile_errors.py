@@ -152,7 +152,31 @@ MUTATIONS = [
         "$.watchdog.refreshed_by", "any ou le nom d'un point",
     ),
     ("a scan that reads an unknown point", change("identify", to={"name": 1}), "$.identify", "« name »"),
+    (
+        "a value where none is given", change("actions", "charge_stop", "write", 0, "to", to="value"),
+        "$.actions.charge_stop.write[0].to", "aucune valeur",
+    ),
+    (
+        "a value at the start", change("start", to=[{"point": "lock_command", "to": "value"}]),
+        "$.start[0].to", "aucune valeur",
+    ),
+    (
+        "a slider that writes no value", change("actions", "set_current_limit", "write", 0, "to", to=6),
+        "$.actions.set_current_limit.write", "« value »",
+    ),
+    (
+        "expecting a value where none is", change("actions", "charge_stop", "expect", "charge_enabled", to="value"),
+        "$.actions.charge_stop.expect.charge_enabled", "un nombre",
+    ),
 ]  # fmt: skip
+
+
+def test_the_last_limit_needs_a_limit(document: Document) -> None:
+    del document["limit"], document["actions"]["set_current_limit"]
+    with pytest.raises(ProfileError) as refusal:
+        profile.parse(document, f"{GOOD}.json")
+    assert refusal.value.path == "$.actions.charge_start.write[0].to"
+    assert "un objet limit" in refusal.value.expected
 
 
 @pytest.mark.parametrize(
