@@ -187,7 +187,7 @@ def test_a_fault_is_shown_and_forgotten(clock: FrozenDateTimeFactory, model: Pro
     bench.play("fault")
     bench.shows(power=0)
     assert bench.values.get("error_code", 1) != 0
-    assert bench.values["state"] == FAULT or FAULT not in codes(model)
+    assert bench.values["state"] in ((FAULT,) if FAULT in codes(model) else (WAITING, READY, FINISHED))
     bench.play("clear")
     bench.shows(state=CHARGING, error_code=0)
     needs_code(model, FAULT)

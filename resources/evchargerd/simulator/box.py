@@ -30,14 +30,14 @@ MAX_STEPS = 2000  # of one catching-up; longer ones take longer steps
 REFRESH = 0.2  # s between two new measurements
 RECOVERY = 3.0  # s that a box takes to come back after its watchdog has expired
 LATCH_TIME = 1.5  # s that a lock takes to move
-#: Codes of `state` to show, the best first; a model that has none of them keeps the last.
+#: Codes of `state` to show, the best first, for models that do not have them all.
 STATES = {
     NO_VEHICLE: (NO_VEHICLE,),
     WAITING: (WAITING, READY),
     CHARGING: (CHARGING,),
     FINISHED: (FINISHED, READY, WAITING),
     READY: (READY, WAITING),
-    FAULT: (FAULT,),
+    FAULT: (FAULT, WAITING, READY),
 }
 EVENTS = (
     "plug", "unplug", "charge", "pause", "finish", "fault", "clear", "authorise", "deauthorise", "power_cut",
@@ -68,6 +68,7 @@ class SimulatedCharger:
         self._now = self._refreshed_at = time.monotonic()
         self._age = 0.0  # simulated seconds
         self._energy_total = self._energy_session = 0.0  # kWh
+        self._session_duration = 0.0  # simulated seconds
         self._watched_at: float | None = None  # the last sign of life of the master; None: none yet
         self._expired = False
         self._recovered_at = -math.inf
@@ -75,10 +76,10 @@ class SimulatedCharger:
         self._answer_after: float | None = None
         self._scenario = SCENARIOS["idle"]
         self._set_up()
-        session = self._energy_session
+        session = self._energy_session, self._session_duration
         self.start(scenario)
-        if self.vehicle.plugged:  # what stands in the example belongs to the session that it shows
-            self._energy_session = session
+        if self.vehicle.plugged:  # the example's session goes on
+            self._energy_session, self._session_duration = session
             self._show()
 
     # --- From outside ------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ class SimulatedCharger:
         image = self._image
         if self.profile.example is None:
             image.assume(self.profile.identify)
-        self.permanent = bool(image.number("cable_locked_permanently"))
+        self.permanent = bool(image.number("cable_locked_permanently"))  # where no action has set it yet
         serial = self.profile.commands.get("serial")
         if isinstance(serial, Of) and not image.value("serial"):
             image.set(serial.point, f"SIM{self.unit:03}")
@@ -192,6 +193,7 @@ class SimulatedCharger:
         self._temper()
         self._energy_total = image.number("energy_total") or 0.0
         self._energy_session = image.number("energy_session") or 0.0
+        self._session_duration = image.number("session_duration") or 0.0
 
     def _give_limit(self, actions: Collection[str]) -> None:
         """Do what an action of a former master would have done."""
@@ -259,6 +261,7 @@ class SimulatedCharger:
         self.vehicle.take(energy)
         self._energy_total += energy
         self._energy_session += energy
+        self._session_duration += seconds if self.vehicle.plugged else 0
 
     def _hear(self, sign: str) -> None:
         """The master has written this point, or ("any") asked anything: is it what the watchdog waits for?"""
@@ -295,9 +298,8 @@ class SimulatedCharger:
         """A per phase that the station offers the vehicle now."""
         if self._broken() or not self.authorised or self._orphaned("pause"):
             return 0.0
-        shown = self._image.number("charge_enabled") if self._image.obeys("charge_enabled") else int(self.enabled)
         limit, least = self._limit(), self.profile.limit.min if self.profile.limit is not None else 0.0
-        if shown == 0 or limit < least:
+        if not self.enabled or limit < least:
             return 0.0
         return least if self._orphaned("minimum") else limit
 
@@ -341,7 +343,7 @@ class SimulatedCharger:
             case "plug" | "charge":
                 if not self.vehicle.plugged:
                     self.vehicle.plug()
-                    self.unlatched, self._energy_session = False, 0.0
+                    self.unlatched, self._energy_session, self._session_duration = False, 0.0, 0.0
                 self.vehicle.asks = self.vehicle.asks or what == "charge"
             case "unplug":
                 self.vehicle.unplug()
@@ -382,6 +384,10 @@ class SimulatedCharger:
     def _show(self) -> None:
         self._refreshed_at = self._now
         image = self._image
+        if image.obeys("charge_enabled"):
+            self.enabled = image.number("charge_enabled") != 0
+        if image.obeys("cable_locked_permanently"):
+            self.permanent = bool(image.number("cable_locked_permanently"))
         current, state = self._current(), self._state()
         locked = self.permanent or (self.vehicle.plugged and not (self.unlatched and current == 0))
         image.memories = {
@@ -389,7 +395,8 @@ class SimulatedCharger:
             "current_limit": self._limit(),
             "cable_locked_permanently": int(self.permanent),
         }
-        wishes: list[Wish] = [("state", STATES[state]), ("error_code", self._faults() if self._broken() else (0,))]
+        states = STATES[state] if self.vehicle.plugged or state != FAULT else (FAULT, NO_VEHICLE)
+        wishes: list[Wish] = [("state", states), ("error_code", self._faults() if self._broken() else (0,))]
         if state != FAULT:
             wishes += [("connected", (int(self.vehicle.plugged),)), ("charge_enabled", (int(self.enabled),))]
         wishes += [("cable_locked", (int(locked),)), ("cable_locked_permanently", (int(self.permanent),))]
@@ -402,6 +409,7 @@ class SimulatedCharger:
         image.show("power", self._power(current))
         image.show("energy_total", self._energy_total)
         image.show("energy_session", self._energy_session)
+        image.show("session_duration", self._session_duration)
         image.show("phases", self._live_phases())
         image.show("current_limit", self._limit())
 

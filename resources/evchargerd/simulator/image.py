@@ -105,9 +105,11 @@ class Image:
         return None if isinstance(value, str) else value
 
     def obeys(self, command: str) -> bool:
-        """Whether this command shows nothing but what the master has written."""
+        """Whether this command shows what the master has written, and nothing else."""
         expression = self.profile.commands.get(command)
-        return expression is not None and bool(expression.needs) and self.fixed.issuperset(expression.needs)
+        if expression is None or (isinstance(expression, Rules) and expression.remembered_as is not None):
+            return False
+        return self.fixed.issuperset(expression.needs) and not self.controls.isdisjoint(expression.needs)
 
     def assume(self, when: When) -> None:
         """Make this hold, as far as points can be set."""
