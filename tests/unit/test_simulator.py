@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tty
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -254,6 +255,16 @@ def test_a_fresh_box_shows_its_example(clock: FrozenDateTimeFactory, model: Prof
         name: pytest.approx(value, rel=0.005) if isinstance(value, (int, float)) else value
         for name, value in model.example.values.items()
     }
+
+
+@every_model
+def test_a_profile_without_an_example_makes_a_box_as_well(model: Profile) -> None:
+    box = SimulatedCharger(replace(model, example=None), scenario="idle")
+    seen = [box.values()["state"]]
+    for event in ("plug", "charge", "finish", "unplug"):
+        box.play(event)
+        seen.append(box.values()["state"])
+    assert seen == [NO_VEHICLE, READY, CHARGING, FINISHED if FINISHED in codes(model) else READY, NO_VEHICLE]
 
 
 @models(lambda model: model.watchdog is not None and model.watchdog.on_expiry != "nothing")

@@ -16,6 +16,7 @@ from ..profile import Profile, Write
 from ..rules import Test, Value, Values, When
 
 TABLES = ("coil", "discrete", "holding", "input")
+MAX_TRIES = 100  # ways to make one rule hold
 MAX_REPAIRS = 4  # rules before the wanted one that are made not to hold
 
 
@@ -210,7 +211,7 @@ class Image:
         for name, test in when.tests:
             now = [current[name]] if name in current and test.fits(current[name]) else []
             choices.append(now if name in self.fixed else [*now, *_samples(test, self.profile.points[name].mask)])
-        for choice in itertools.product(*choices):
+        for choice in itertools.islice(itertools.product(*choices), MAX_TRIES):
             yield {name: value for name, value in zip(when.points, choice, strict=True) if name not in self.fixed}
 
     def _silence(self, rules: Sequence[Rule], keep: Collection[str], hints: Sequence[float]) -> None:
