@@ -12,10 +12,10 @@ answer seen on this line. Meanwhile the unit may be asked the same again, or som
 answer. So the line learns whether the adapter echoes, from every question whose echo cannot pass for an answer, and
 asks one of its own (a read of two holding registers) before the first write that needs to know. On an adapter with echo
 such a write is done when the echo came *and* the answer behind it. What is proven: the echo of the last question that
-tells. Where bytes come at the pace of the wire, a copy that comes before a slave can have sent it is an echo as well,
-reason enough to change our mind; any other answer that comes so early is not believed either. What nothing on the
-wire can tell: an adapter that begins to echo between two questions and delays its bytes (USB latency, gateways), or a
-slave that returns a question and has done nothing.
+tells. On a UART, a copy that comes before a slave can have sent it is an echo as well, reason enough to change our
+mind; any other answer that comes so early is not believed either. What nothing on the wire can tell: an adapter that
+begins to echo between two questions and delays its bytes (USB latency, gateways), or a slave that returns a question
+and has done nothing.
 
 *Lost ports.* They are closed, reported once (`PortLost`) and reopened by later calls, which never wait for them.
 
@@ -146,7 +146,7 @@ class Line:
         self._stray = bytearray()
         self._slowest = 0.0
         self._echo: bool | None = None
-        self._paced: bool | None = False
+        self._paced = False
 
     @property
     def reopen_at(self) -> float:
@@ -206,7 +206,7 @@ class Line:
         self._port, self._lost, self._attempts, self._silences = port, "", 0, 0
         self._quiet_since = time.monotonic()
         self._echo = False if self._framing.numbered else None  # Modbus TCP has no wire that echoes
-        self._paced = None if port.paced else False
+        self._paced = port.paced
         self._stray.clear()
         return port
 
@@ -295,12 +295,14 @@ class Line:
             exchange.received += data
             reply = exchange.reply(bool(self._echo))
             exchange.found = self._framing.hunt(reply, request, over=not data)
-            if isinstance(exchange.found, Answer) and early and self._paced:
+            if exchange.found and not ambiguous and exchange.frame.startswith(reply):
+                exchange.found = None  # the echo of the question, still coming in
+            if isinstance(exchange.found, Answer) and early and self._paced and port.is_uart:
                 reply = self._ignore_early(exchange)
             exchange.begun = self._framing.begun(reply, request)
             if exchange.found or not data or now > limit:
                 break
-            if self._paced is not False and reply:
+            if self._paced and reply:
                 reply_start = min(reply_start, now - len(reply) * self.character_time)
                 due = self._framing.shortest if len(reply) < self._framing.shortest else answer_length
                 time.sleep(max(0.0, reply_start + (due - WAKE_EARLY) * self.character_time - now))
@@ -346,8 +348,12 @@ class Line:
     # Local echo
 
     def _ambiguous(self, request: Request, frame: bytes) -> bool:
-        """Whether the echo of this question would pass for its answer."""
-        return self._framing.hunt(frame, request) is not None
+        """Whether the echo of this write would pass for its answer.
+
+        A few reads are like that too (8 bytes asked from 0300h on, by function 1). Their echo is always taken for one:
+        on a line without echo the one value that looks like it cannot be read.
+        """
+        return request.is_write and self._framing.hunt(frame, request) is not None
 
     def _learn_echo(self, port: Port, request: Request, timeout: float, pause: float | None) -> None:
         """Find out whether the adapter echoes, by a question whose answer is longer than itself."""
@@ -368,7 +374,7 @@ class Line:
             self._paced = port.paced and not early
 
     def _ignore_early(self, exchange: _Exchange) -> bytes | bytearray:
-        """No slave can have answered already: what came is an echo, or was not for us. Or this is no wire after all.
+        """No slave can have answered already: what came is an echo, or not for us (or this only looks like a UART).
 
         Returns what remains of the reply.
         """
@@ -377,7 +383,7 @@ class Line:
             self._echo = True
         else:
             exchange.ignored = len(exchange.received)
-            self._paced = None
+            self._paced = False
         return exchange.reply(bool(self._echo))
 
     # Late answers

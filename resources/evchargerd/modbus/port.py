@@ -70,9 +70,12 @@ class LineSettings:
 
 
 class Port(Protocol):
-    """`paced`: bytes come at the pace of the wire itself, so that one may sleep until they are due."""
+    """A stream of bytes to and from the line."""
 
+    #: Bytes may come at the pace of the wire, so that it pays to sleep until they are due.
     paced: bool
+    #: There is a wire with our own settings, so that nothing can come sooner than it allows.
+    is_uart: bool
 
     def read(self, wait: float) -> bytes:
         """What is there, after waiting at most `wait` seconds for the first byte; nothing if none came."""
@@ -85,7 +88,7 @@ class Port(Protocol):
 class _DescriptorPort:
     """A port with a file descriptor to wait on."""
 
-    paced = False
+    paced = is_uart = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -133,6 +136,7 @@ class SerialPort(_DescriptorPort):
             exclusive=True,
         )
         super().__init__(self._serial.fileno())
+        self.is_uart = not on_pty
         if not on_pty:
             # An FTDI adapter otherwise keeps bytes back for up to 16 ms. Drivers without the setting refuse it.
             with contextlib.suppress(ValueError, *PORT_ERRORS):
@@ -168,7 +172,7 @@ class SocketPort(_DescriptorPort):
 class UrlPort:
     """Any other URL of pyserial (rfc2217://, loop://): no descriptor to wait on, so we look at a fixed tick."""
 
-    paced = False
+    paced = is_uart = False
 
     def __init__(self, settings: LineSettings) -> None:
         self._serial = serial.serial_for_url(
