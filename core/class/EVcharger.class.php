@@ -67,10 +67,11 @@ class EVcharger extends eqLogic {
 		$chargers = array();
 		foreach (eqLogic::byType(__CLASS__, true) as $eqLogic) {
 			if ($eqLogic->getConfiguration('model') != '' && $eqLogic->getConfiguration('port') != '') {
-				$chargers[] = array('id' => (int) $eqLogic->getId()) + $eqLogic->lineSettings();
+				$chargers[(int) $eqLogic->getId()] = array('id' => (int) $eqLogic->getId()) + $eqLogic->lineSettings();
 			}
 		}
-		return array('chargers' => $chargers, 'language' => translate::getLanguage());
+		ksort($chargers); // of two that exclude each other, the daemon keeps the first: the one that was there
+		return array('chargers' => array_values($chargers), 'language' => translate::getLanguage());
 	}
 
 	/** Tells the running daemon what to run. Throws when it does not want it; one that is not running reads it at its start. */
@@ -82,9 +83,10 @@ class EVcharger extends eqLogic {
 		try {
 			EVchargerDaemon::ask(array('action' => 'configure', 'config' => $configuration));
 		} catch (Exception $e) {
-			// The daemon says $.chargers[2].port, the user knows [Garage][Borne].
-			throw new Exception(preg_replace_callback('/\$\.chargers\[(\d+)\]\.?/', function ($match) use ($configuration) {
-				return eqLogic::byId($configuration['chargers'][$match[1]]['id'])->getHumanName() . ' ';
+			// The daemon says $.chargers[2].port and « chargeur 12 », the user knows [Garage][Borne].
+			throw new Exception(preg_replace_callback('/\$\.chargers\[(\d+)\]\.?|(?<=chargeur )(\d+)/', function ($match) use ($configuration) {
+				$eqLogic = eqLogic::byId($match[2] ?? $configuration['chargers'][$match[1]]['id']);
+				return is_object($eqLogic) ? $eqLogic->getHumanName() . (isset($match[2]) ? '' : ' ') : $match[0];
 			}, $e->getMessage()));
 		}
 	}
@@ -345,6 +347,11 @@ class EVchargerCmd extends cmd {
 		$cmd->setTemplate('mobile', $entry['template']['mobile']);
 		if ($entry['subType'] === 'other') {
 			$cmd->setDisplay('icon', '<i class="' . $entry['icon'] . '"></i>'); // on a button; all else shows its name
+		}
+		if ($entry['type'] === 'info' && $entry['unit'] !== '') { // a measure: on a line of its own, to the mA and the Wh
+			$cmd->setConfiguration('historizeRound', '3');
+			$cmd->setDisplay('forceReturnLineBefore', '1');
+			$cmd->setDisplay('forceReturnLineAfter', '1');
 		}
 		$cmd->setConfiguration('minValue', $entry['min'] ?? '');
 		$cmd->setConfiguration('maxValue', $entry['max'] ?? '');

@@ -80,13 +80,15 @@
     baudrateSelect.value = chosen
   }
 
-  /** A newly chosen model brings its line settings. */
-  function presetLine() {
+  /** A newly chosen model brings its line settings; those that are empty always come from it. */
+  function presetLine(_onlyEmpty) {
     const line = models.get(modelSelect.value)?.line
     if (!line) return
-    baudrateSelect.append(option(line.baudrate, line.baudrate))
-    for (const key of ['unit', 'baudrate', 'parity', 'stopbits']) field(key).value = line[key]
-    fillBaudrates(models.get(modelSelect.value))
+    for (const key of ['unit', 'baudrate', 'parity', 'stopbits']) {
+      if (_onlyEmpty && field(key).value != '') continue
+      if (key == 'baudrate') baudrateSelect.append(option(line.baudrate, line.baudrate))
+      field(key).value = line[key]
+    }
   }
 
   // The port: one of the list, or typed
@@ -143,6 +145,7 @@
     modelSelect.value = configuration.model ?? ''
     baudrateSelect.append(option(configuration.baudrate ?? '', configuration.baudrate ?? ''))
     baudrateSelect.value = configuration.baudrate ?? ''
+    presetLine(true)
     if (!configuration.port) portInput.value = Object.keys(EVchargerPage.ports)[0] ?? ''
     showPort()
     showModel()
@@ -199,7 +202,7 @@
 
   document.getElementById('in_EVchargerSearch').addEventListener('input', fillModels)
   modelSelect.addEventListener('change', function() {
-    presetLine()
+    presetLine(false)
     showModel()
   })
   portSelect.addEventListener('change', function() {

@@ -75,7 +75,7 @@ def install(archive: Path) -> None:
     """As « Plugins > Ajouter depuis un fichier » does; an update where the plugin is there."""
     copy = "/tmp/jeedom_install_EVcharger.zip"
     shutil.copy(archive, copy)
-    os.chmod(copy, 0o666)
+    shutil.chown(copy, "www-data")  # Jeedom deletes it
     do(
         "$u = update::byLogicalId('EVcharger'); if (!is_object($u)) { $u = new update(); }"
         "$u->setLogicalId('EVcharger'); $u->setType('plugin'); $u->setSource('file');"

@@ -230,6 +230,13 @@ class EquipmentTest extends TestCase {
 		);
 	}
 
+	public function testOldChargersComeBeforeNewOnesWhateverTheirNames() {
+		$first = $this->charger(self::SMALL);
+		$second = $this->charger(self::SMALL);
+		Store::$eqLogics = array_reverse(Store::$eqLogics, true);
+		$this->assertSame(array($first->getId(), $second->getId()), array_column(EVcharger::daemonConfiguration()['chargers'], 'id'));
+	}
+
 	public function testSpacesAroundAPortAreTypingErrors() {
 		$this->assertSame('socket://10.0.0.2:4196', $this->charger(self::FULL, array('port' => " socket://10.0.0.2:4196\n"))->getConfiguration('port'));
 	}
