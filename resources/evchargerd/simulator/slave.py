@@ -21,7 +21,7 @@ BIT_TABLES = ("coil", "discrete")
 COIL_VALUES = {0x0000: 0, 0xFF00: 1}  # 6.5
 MAX_BITS_READ, MAX_BITS_WRITTEN, MAX_REGISTERS_WRITTEN = 2000, 1968, 123  # 6.1, 6.11, 6.12
 FRAME_BYTES = 3  # unit and CRC around a PDU
-PAUSE_SLACK = 0.002  # s, for two clocks that are read one after the other
+PAUSE_SLACK = 0.02  # s: how late a busy machine may call us; the pauses that matter are 100 ms and more
 ASLEEP_AFTER = 5.0  # s of silence; chosen: no manual says after how long such a box misses a question
 
 
