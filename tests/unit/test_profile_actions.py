@@ -138,6 +138,52 @@ ACTIONS = [
     Row("abb-terra-ac", "set_current_limit", 16, {}, ["01 10 41 00 00 02 04 00 00 3e 80"]),
     Row("abb-terra-ac", "cable_lock", None, {}, ["01 06 41 03 00 01"]),
     Row("abb-terra-ac", "cable_unlock", None, {(H, 0x400D): 0x0200}, ["01 06 41 03 00 00"]),
+    # cFos: 8093 = 1F9Dh in 0.1 A, 8094 = 1F9Eh enable, 8087 = 1F97h phases (0 three, 1 one).
+    Row("cfos-power-brain", "set_current_limit", 10.25, {}, ["01 06 1f 9d 00 66"]),
+    Row("cfos-power-brain", "charge_stop", None, {}, ["01 06 1f 9e 00 00"]),
+    Row("cfos-power-brain", "charge_start", None, {(H, 8094): 0}, ["01 06 1f 9e 00 01"]),
+    Row("cfos-power-brain", "set_phases", 1, {(H, 8094): 0}, ["01 06 1f 97 00 01"]),
+    # Creasol: unit 227 = E3h, 3 mode (6 managed), 5 in A.
+    Row("creasol-dombusevse", "set_current_limit", 10.9, {}, ["e3 06 00 05 00 0a"]),
+    Row("creasol-dombusevse", "charge_stop", None, {}, ["e3 06 00 05 00 00"]),
+    Row("creasol-dombusevse", "charge_start", None, {(H, 3): 1}, ["e3 06 00 03 00 06", "e3 06 00 05 00 10"]),
+    # Modbus TCP. KEBA: 5004 = 138Ch in mA, 5014 = 1396h enable. Vestel and Webasto: 5004 in A.
+    Row("keba-p30", "set_current_limit", 10, {}, ["ff 06 13 8c 27 10"]),
+    Row("keba-p30", "charge_stop", None, {}, ["ff 06 13 96 00 00"]),
+    Row("vestel-evc04", "set_current_limit", 10, {}, ["ff 06 13 8c 00 0a"]),
+    Row("webasto-next", "charge_stop", None, {}, ["ff 06 13 8c 00 00"]),
+    Row("webasto-live", "set_current_limit", 10, {}, ["ff 06 13 8c 00 0a"]),
+    # Alfen: float at 1210 = 04BAh, phases at 1215 = 04BFh.
+    Row("alfen-ng9xx", "set_current_limit", 10, {}, ["01 10 04 ba 00 02 04 41 20 00 00"]),
+    Row("alfen-ng9xx", "set_phases", 1, {}, ["01 06 04 bf 00 01"]),
+    # go-e, function 16 only: 299 = 012Bh in A, 337 = 0151h force (1 off), 332 = 014Ch phases (2 three), 204 = CCh lock.
+    Row("go-e-charger", "set_current_limit", 10, {}, ["01 10 01 2b 00 01 02 00 0a"]),
+    Row("go-e-charger", "charge_stop", None, {}, ["01 10 01 51 00 01 02 00 01"]),
+    Row("go-e-charger", "set_phases", 3, {(H, 332): 1}, ["01 10 01 4c 00 01 02 00 02"]),
+    Row("go-e-charger", "cable_lock", None, {}, ["01 10 00 cc 00 01 02 00 02"]),
+    Row("go-e-charger", "cable_unlock", None, {(H, 204): 0}, []),
+    # CHARX: 1300 = 0514h release, 1301 = 0515h in A. EVlink: 4001 = 0FA1h, 7 suspends, 8 resumes; 4004 = 0FA4h in A.
+    Row("phoenix-charx-sec", "set_current_limit", 10, {}, ["ff 06 05 15 00 0a"]),
+    Row("phoenix-charx-sec", "charge_stop", None, {}, ["ff 06 05 14 00 00"]),
+    Row("schneider-evlink-pro-ac", "set_current_limit", 10, {}, ["ff 06 0f a4 00 0a"]),
+    Row("schneider-evlink-pro-ac", "charge_stop", None, {}, ["ff 06 0f a1 00 07"]),
+    # Bender: 1000 = 03E8h in A. HCC3: 1024 = 0400h in A, 1025 = 0401h: 1 pause, 2 resume, 4 start.
+    Row("bender-cc612", "set_current_limit", 10, {}, ["ff 10 03 e8 00 01 02 00 0a"]),
+    Row("mennekes-hcc3", "set_current_limit", 10, {}, ["ff 06 04 00 00 0a"]),
+    Row("mennekes-hcc3", "charge_start", None, {(I, 773): 4}, ["ff 06 04 01 00 02"]),
+    Row("mennekes-hcc3", "charge_start", None, {(I, 773): 1}, ["ff 06 04 01 00 04"]),
+    # Victron: 5010 = 1392h, 5016 = 1398h in A. Wallbe: 528 = 0210h in 0.1 A, coil 468 = 01D4h pauses.
+    Row("victron-evcs", "set_current_limit", 10, {}, ["01 06 13 98 00 0a"]),
+    Row("victron-evcs", "charge_stop", None, {}, ["01 06 13 92 00 00"]),
+    Row("wallbe-eco", "set_current_limit", 10, {}, ["ff 06 02 10 00 64"]),
+    Row("wallbe-eco", "charge_stop", None, {}, ["ff 05 01 d4 ff 00"]),
+    # FoxESS: 3001h in 0.1 A, 4000h lock (2 locks), 4001h (2 stops). EV11: 200 = C8h in mA, bit 15 = three phases.
+    Row("foxess-evc", "set_current_limit", 10, {}, ["01 10 30 01 00 01 02 00 64"]),
+    Row("foxess-evc", "charge_stop", None, {}, ["01 06 40 01 00 02"]),
+    Row("foxess-evc", "cable_lock", None, {}, ["01 06 40 00 00 02"]),
+    Row("pce-ev11", "set_current_limit", 10, {}, ["01 06 00 c8 a7 10"]),
+    Row("pce-ev11", "charge_stop", None, {}, ["01 06 00 c8 80 00"]),
+    Row("amperfied-connect", "set_current_limit", 10, {}, ["ff 10 01 05 00 01 02 00 64"]),
 ]  # fmt: skip
 
 
