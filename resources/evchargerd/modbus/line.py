@@ -315,7 +315,7 @@ class Line:
         """The values that were found, or the error that says why there are none; and what is in doubt from now on."""
         request, found = exchange.request, exchange.found
         doubt = _Doubt(request, exchange.sent, exchange.sent + self._too_late_after(exchange))
-        if found:
+        if found or exchange.begun:
             # If the same question was asked before, this may be the answer to that one, and ours may still come.
             self._settle(lambda earlier: earlier == request, doubt)
         if isinstance(found, Answer):
