@@ -116,15 +116,34 @@ def test_pymodbus_refuses_what_it_does_not_have(pymodbus_line: Line) -> None:
 LIBMODBUS = ctypes.util.find_library("modbus")
 
 
+class Mapping(ctypes.Structure):
+    """modbus_mapping_t of modbus.h 3.1."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("nb_bits", "start_bits", "nb_input_bits", "start_input_bits")),
+        *((name, ctypes.c_int) for name in ("nb_inputs", "start_inputs", "nb_registers", "start_registers")),
+        *((name, ctypes.POINTER(ctypes.c_uint8)) for name in ("bits", "input_bits")),
+        *((name, ctypes.POINTER(ctypes.c_uint16)) for name in ("inputs", "registers")),
+    )
+
+
 @contextmanager
-def libmodbus_server(port: str) -> Iterator[None]:
-    """Unit 1 with 100 of everything, all 0, served by the C library."""
+def libmodbus_server(port: str, holding_image: dict[int, int] | None = None, input_image: dict[int, int] | None = None):
+    """Unit 1, served by the C library: 100 bits of each kind, and these registers (100 zeros where none are given)."""
+    holding_image = holding_image or dict.fromkeys(range(100), 0)
+    input_image = input_image or dict.fromkeys(range(100), 0)
     library = ctypes.CDLL(LIBMODBUS)
-    library.modbus_new_rtu.restype = library.modbus_mapping_new.restype = ctypes.c_void_p
+    library.modbus_new_rtu.restype = ctypes.c_void_p
+    library.modbus_mapping_new_start_address.restype = ctypes.POINTER(Mapping)
     context = ctypes.c_void_p(library.modbus_new_rtu(port.encode(), 38400, ctypes.c_char(b"N"), 8, 1))
     library.modbus_set_slave(context, 1)
     library.modbus_set_indication_timeout(context, 0, 50_000)  # so that it looks whether to stop
-    mapping = ctypes.c_void_p(library.modbus_mapping_new(100, 100, 100, 100))
+    spans = [(min(image), max(image) - min(image) + 1) for image in (holding_image, input_image)]
+    mapping = library.modbus_mapping_new_start_address(0, 100, 0, 100, *spans[0], *spans[1])
+    for address, word in holding_image.items():
+        mapping.contents.registers[address - spans[0][0]] = word
+    for address, word in input_image.items():
+        mapping.contents.inputs[address - spans[1][0]] = word
     assert library.modbus_connect(context) == 0
     stopped = threading.Event()
 
