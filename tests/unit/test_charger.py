@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,15 +14,17 @@ from freezegun.api import FrozenDateTimeFactory
 from slaves import ImageSlave
 
 from evchargerd import profile
-from evchargerd.charger import ActionError, Ask, Charger, Job, Wait
+from evchargerd.charger import ActionError, Charger
+from evchargerd.expression import Of
+from evchargerd.job import Ask, Job, Wait
 from evchargerd.memory import Memory
 from evchargerd.modbus.errors import NoAnswer, Refused
 from evchargerd.modbus.frame import Request
-from evchargerd.profile import Profile
-from evchargerd.rules import Value
+from evchargerd.profile import KeepAlive, Profile, Write
+from evchargerd.rules import Value, When
 
 T = TypeVar("T")
-Write = tuple[int, int, tuple[int, ...]]  # function, address, values
+Written = tuple[int, int, tuple[int, ...]]  # function, address, values
 BUSY = 6  # Modbus exception: not now
 
 
@@ -102,7 +105,7 @@ class Station:
         return self.run(self.charger.act(name, value))
 
     @property
-    def writes(self) -> list[Write]:
+    def writes(self) -> list[Written]:
         return self.slave.writes
 
 
@@ -162,16 +165,14 @@ def test_a_code_that_says_nothing_keeps_the_state(clock: FrozenDateTimeFactory) 
 
 
 def test_a_charger_that_says_finished_is_believed(clock: FrozenDateTimeFactory) -> None:
-    """Sungrow AC011E, wire 21267: 1 no vehicle, 2 standby, 3 charging, 5 completed."""
-    station = Station("sungrow-ac011e", clock)
-    (point,) = (p for p in station.profile.points.values() if p.name in station.profile.commands["state"].needs[:1])
-    station.connect()
+    """SolaX, input 1Dh: 0 available, 3 finished, 7 ready; we came after the charge itself."""
+    station = Station("solax-x-evc", clock)
+    state = station.profile.points["evse_state"]
     shown = []
-    for code in (1, 2, 3, 5):
-        station.set(point.table, (point.address, code))
-        shown.append(station.poll()["state"])
-    assert shown[0] == 1
-    assert shown[2:] == [3, 4]
+    for code in (0, 7, 3, 7):
+        station.set(state.table, (state.address, code))
+        shown.append(station.run(station.charger.poll(whole=True))["state"])
+    assert shown == [1, 6, 4, 4]
 
 
 # --- Connected -------------------------------------------------------------------------------------------------------
@@ -361,7 +362,7 @@ def test_a_tethered_charger_refuses_a_lock_order_in_the_users_language(clock: Fr
 # --- Actions: what is written ----------------------------------------------------------------------------------------
 
 # Set 10 A, pause, resume: the writes by hand from the manuals.
-PAUSE_AND_RESUME: list[tuple[str, list[Write]]] = [
+PAUSE_AND_RESUME: list[tuple[str, list[Written]]] = [
     # 4100h in mA, two registers, function 16; 0 pauses.
     ("abb-terra-ac", [(16, 0x4100, (0, 10000)), (16, 0x4100, (0, 0)), (16, 0x4100, (0, 10000))]),
     # 0302h as a float (10.0 is 4120 0000h), 0D05h is the release; the heartbeat 0D00h = 55AAh goes before it.
@@ -390,7 +391,7 @@ def six(model: str, clock: FrozenDateTimeFactory) -> Station:
 
 @pytest.mark.parametrize(("model", "writes"), PAUSE_AND_RESUME, ids=[model for model, _ in PAUSE_AND_RESUME])
 def test_a_charge_resumes_with_the_limit_from_before_the_pause(
-    clock: FrozenDateTimeFactory, model: str, writes: list[Write]
+    clock: FrozenDateTimeFactory, model: str, writes: list[Written]
 ) -> None:
     station = six(model, clock)
     assert station.act("set_current_limit", 10)["current_limit"] == 10
@@ -446,9 +447,26 @@ def test_a_cable_that_carries_less_lowers_the_highest_limit(clock: FrozenDateTim
     assert station.act("set_current_limit", 32)["current_limit"] == 32
 
 
+def test_an_installed_limit_below_the_lowest_says_nothing(clock: FrozenDateTimeFactory) -> None:
+    station = Station("heidelberg-ec", clock)
+    station.set("input", (100, 0))
+    station.connect()
+    assert station.act("set_current_limit", 16)["current_limit"] == 16
+
+
 @pytest.mark.parametrize(
     ("given", "written"),
-    [(6, 60), (16, 160), (10.29, 102), ("10,5", 105), (" 12 ", 120), ("1e1", 100), (15.999, 159), (6.0000001, 60)],
+    [
+        (6, 60),
+        (16, 160),
+        (10.2, 102),
+        (10.29, 102),
+        ("10,5", 105),
+        (" 12 ", 120),
+        ("1e1", 100),
+        (15.999, 159),
+        (6.0000001, 60),
+    ],
 )
 def test_a_value_is_taken_as_a_scenario_or_slider_gives_it_and_cut_down_to_the_step(
     clock: FrozenDateTimeFactory, given: object, written: int
@@ -745,8 +763,10 @@ def test_a_register_that_was_there_is_asked_for_again_after_a_refusal(clock: Fro
 
 def test_a_charger_that_is_busy_is_asked_again_and_its_values_stay(clock: FrozenDateTimeFactory) -> None:
     station = heidelberg(clock, C2)
-    station.refusals = {5: BUSY, 4: BUSY}
+    station.slave.reads.clear()
+    station.refusals = {5: BUSY}
     assert station.poll()["state"] == 3
+    assert len(station.slave.reads) == len(station.charger.reads()), "no read was cut up for that"
     station.refusals = {}
     assert state_after(station, A1) == [1]
 
@@ -755,7 +775,7 @@ def test_a_charger_that_refuses_everything_is_no_charger_of_this_model(clock: Fr
     station = Station("heidelberg-ec", clock)
     station.slave.image.clear()
     with pytest.raises(Refused, match="registre inexistant"):
-        station.connect()
+        station.run(station.charger.poll(whole=True))
 
 
 def test_silence_ends_a_poll_and_leaves_the_values(clock: FrozenDateTimeFactory) -> None:
@@ -829,6 +849,30 @@ def test_a_keep_alive_that_reads_asks_for_one_register_of_the_charger(clock: Fro
     assert (station.slave.reads, station.writes) == ([(4, 5, 1)], [])
 
 
+def test_a_keep_alive_that_does_not_apply_or_has_nothing_to_ask_is_left_out(clock: FrozenDateTimeFactory) -> None:
+    station = Station("heidelberg-ec", clock)
+    del station.slave.image["input"][5]
+    station.connect()
+    station.slave.reads.clear()
+    for keep in (
+        KeepAlive(5, read="charging_state"),
+        KeepAlive(5, read="power", when=When.parse({"switch_max": 99})),
+        KeepAlive(5, write=Write("limit", "same"), when=When.parse({"switch_max": 99})),
+        KeepAlive(5, write=Write("station_lock", "same")),
+    ):
+        station.run(station.charger.keep_alive(keep))
+    assert (station.slave.reads, station.writes) == ([], [])
+
+
+def test_a_keep_alive_repeats_a_value_even_into_permanent_memory(clock: FrozenDateTimeFactory) -> None:
+    loaded = profile.load("heidelberg-ec")
+    points = {**loaded.points, "limit": replace(loaded.points["limit"], eeprom=True)}
+    station = Station(replace(loaded, points=points), clock)
+    station.connect()
+    station.run(station.charger.keep_alive(KeepAlive(5, write=Write("limit", "same"))))
+    assert station.writes == [(6, 261, (160,))]
+
+
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
@@ -838,6 +882,22 @@ def test_values_have_the_type_of_their_command(clock: FrozenDateTimeFactory) -> 
     values = station.connect()
     assert values["firmware"] == "104", "a string command gets text"
     assert all(isinstance(values[name], int) for name in ("connected", "charge_enabled", "state"))
+
+
+def test_a_binary_command_is_0_or_1_whatever_the_register_holds(clock: FrozenDateTimeFactory) -> None:
+    loaded = profile.load("heidelberg-ec")
+    station = Station(replace(loaded, commands={**loaded.commands, "connected": Of("charging_state")}), clock)
+    assert station.connect()["connected"] == 1
+
+
+def test_the_cable_state_follows_either_of_its_two_parts(clock: FrozenDateTimeFactory) -> None:
+    """Mennekes, 0D02h: 0 is unknown; 030Dh: neither 0 nor 1 is not known either."""
+    station = Station("mennekes-compact", clock)
+    assert station.connect()["cable_state"] == 1
+    station.set("holding", (0x0D02, 0), (0x030D, 1))
+    assert station.poll()["cable_state"] == 3
+    station.set("holding", (0x0D02, 1), (0x030D, 9))
+    assert station.poll()["cable_state"] == 2
 
 
 def test_a_value_that_is_not_known_now_keeps_the_one_before(clock: FrozenDateTimeFactory) -> None:

@@ -54,6 +54,10 @@ def test_a_sum_may_have_a_scale() -> None:
     assert value({"sum": ["i1", "i2"], "scale": 230}, points={"i1": 10, "i2": 6.5}) == 3795
 
 
+def test_the_noise_of_binary_fractions_is_not_shown() -> None:
+    assert value({"sum": ["a", "b"]}, points={"a": 0.1, "b": 0.2}) == 0.3
+
+
 def test_a_sum_with_a_missing_term_is_not_known() -> None:
     assert value({"sum": ["i1", "i2"]}, points={"i1": 10}) is None
     assert value({"sum": ["i1", "i2"]}, points={"i1": 10, "i2": "text"}) is None

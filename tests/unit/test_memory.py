@@ -71,6 +71,14 @@ def test_a_session_whose_start_was_not_seen_has_no_energy() -> None:
     assert memory.risen("total", {"total": 106.0}) is None
 
 
+def test_the_energy_of_the_last_session_is_not_that_of_the_next() -> None:
+    memory = Memory()
+    memory.plug(0, {"total": 100.0})
+    memory.unplug(60, {"total": 106.0})
+    memory.plug(120, {})
+    assert memory.risen("total", {"total": 110.0}) is None
+
+
 def test_a_counter_that_started_again_from_zero_gives_no_negative_energy() -> None:
     memory = Memory()
     memory.plug(0, {"total": 100.0})

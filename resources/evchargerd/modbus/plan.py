@@ -131,7 +131,7 @@ def _longer(read: Read, limits: Limits) -> Iterable[Read]:
     while read.count < limits.span(read.table):
         if limits.readable(read.table, read.last + 1, read.last + 1):
             read = replace(read, count=read.count + 1)
-        elif read.address > 0 and limits.readable(read.table, read.address - 1, read.address - 1):
+        elif limits.readable(read.table, read.address - 1, read.address - 1):
             read = replace(read, address=read.address - 1, count=read.count + 1)
         else:
             return
