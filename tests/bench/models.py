@@ -160,7 +160,5 @@ def report() -> None:
         own = model.line
         silence = 1000 * LineSettings("", own.baudrate, own.parity, own.stopbits).silence
         delays = action_delays_ms(name)
-        print(
-            f"{name:20} {statistics.median(delays):8.2f} {max(delays):8.2f} {silence:8.2f} {1000 * model.pause:8.0f}"
-        )
+        print(f"{name:20} {statistics.median(delays):8.2f} {max(delays):8.2f} {silence:8.2f} {1000 * model.pause:8.0f}")
     print()

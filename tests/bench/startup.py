@@ -21,7 +21,8 @@ SETTLED_S = 5.0
 
 
 def _simulator(models: tuple[str, ...], link: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "evchargerd", "simulate", "--link", str(link), "--baudrate", "19200", "--parity", "N"]
+    line = ("--link", str(link), "--baudrate", str(SPEED["baudrate"]), "--parity", str(SPEED["parity"]))
+    command = [sys.executable, "-m", "evchargerd", "simulate", *line]
     for unit, model in enumerate(models, 1):
         command += ["--model", model, "--unit", str(unit)]
     simulator = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
