@@ -499,7 +499,7 @@ class Writer:
             pause = self.number(known.pause * 1000)
             found.append(
                 self.say(
-                    f"Elle veut {pause} ms de repos entre deux requêtes ; le plugin les lui laisse et parle aux autres "
+                    f"Elle demande {pause} ms de repos entre deux requêtes ; le plugin les lui laisse et parle aux autres "
                     "bornes de la ligne pendant ce temps.",
                     f"It wants {pause} ms of rest between two requests; the plugin leaves it these and talks to the "
                     f"other chargers of the line meanwhile.",
