@@ -19,6 +19,7 @@ DOCS = Path(__file__).resolve().parent
 LANGUAGES = ("fr_FR", "en_US")
 OFFERED, UNVERIFIED = "●", "○"
 FINISHED, READY = 4, 6
+STATE_WIDTH, LOCK_WIDTH, CHARGER_WIDTH = 84, 48, 120  # pixels; the first two as the widgets show them
 JEEDOM_DEFAULT = "core::default"
 
 Json = Mapping[str, Any]
@@ -82,8 +83,9 @@ def code(word: object) -> str:
     return f"`{word}`"
 
 
-def image(name: str, up: int) -> str:
-    return f"![]({'../' * up}desktop/img/{name})"
+def image(name: str, up: int, width: int, shows: str) -> str:
+    """A picture at the size it has in Jeedom: the files are larger, for sharp screens."""
+    return f'<img src="{"../" * up}desktop/img/{name}" width="{width}" alt="{shows}">'
 
 
 def families(commands: Sequence[Json]) -> list[list[Json]]:
@@ -222,9 +224,18 @@ class Writer:
             text = "<br>".join(part[0].upper() + part[1:] for part in self.text(value["text"]).split(", "))
             row = [str(value["value"]), text]
             row += [self.text(value["description"])] if described else []
-            row += [" ".join(image(name, 2) for name in value["images"])] if pictured else []
+            if pictured:
+                width = STATE_WIDTH if len(value["images"]) == 1 else LOCK_WIDTH
+                row.append(" ".join(image(name, 2, width, Path(name).stem) for name in value["images"]))
             rows.append(row)
-        return table(head, rows)
+        order = self.say(
+            "De gauche à droite : thème sombre en couleur, en noir et blanc (une image blanche, qui ne se voit que "
+            "sur un fond sombre), thème clair en couleur, en noir et blanc.",
+            "From left to right: dark theme coloured, black and white (a white picture, to be seen on a dark ground "
+            "only), light theme coloured, black and white.",
+        )
+        several = any(len(value.get("images", ())) > 1 for value in command["values"])
+        return table(head, rows) + (f"\n\n{order}" if several else "")
 
     # --- chargers.md -------------------------------------------------------------------------------------------------
 
@@ -348,7 +359,7 @@ class Writer:
         raw = charger.raw
         return page(
             f"# {charger.profile.title}",
-            image(f"charger_{charger.profile.picture}.png", 3),
+            image(f"charger_{charger.profile.picture}.png", 3, CHARGER_WIDTH, charger.profile.picture),
             self.identity(charger),
             self.say("## Raccordement et réglages", "## Wiring and settings"),
             self.line_settings(charger),
@@ -387,7 +398,7 @@ class Writer:
             [self.say("confiance", "confidence"), sure],
             [self.say("essayée par nous sur du matériel", "tried on hardware by us"), self.say("**non**", "**no**")],
         ]
-        return table(["", ""], rows)
+        return table(rows[0], rows[1:])
 
     def line_settings(self, charger: Charger) -> str:
         line, raw = charger.profile.line, charger.raw["line"]
@@ -499,8 +510,8 @@ class Writer:
             pause = self.number(known.pause * 1000)
             found.append(
                 self.say(
-                    f"Elle demande {pause} ms de repos entre deux requêtes ; le plugin les lui laisse et parle aux autres "
-                    "bornes de la ligne pendant ce temps.",
+                    f"Elle demande {pause} ms de repos entre deux requêtes ; le plugin les lui laisse et parle aux "
+                    f"autres bornes de la ligne pendant ce temps.",
                     f"It wants {pause} ms of rest between two requests; the plugin leaves it these and talks to the "
                     f"other chargers of the line meanwhile.",
                 )

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LANGUAGES = ("fr_FR", "en_US")
 PAGES = sorted(path.relative_to(DOCS) for path in DOCS.glob("*_*/**/*.md"))
-MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+LINK = re.compile(r"""(?:\]\(|<img src=")([^)#\s"]*)(?:#([^)\s]*))?[)"]""")
 QUOTED_MESSAGES = re.compile(r"```text\n(.*?)```", re.DOTALL)
 TEST_REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 FEWEST_LITERAL_CHARACTERS = 8  # of a pattern that is worth the name
@@ -59,7 +59,7 @@ def test_every_page_exists_in_both_languages() -> None:
 @every_page
 def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
     broken = []
-    for target, anchor in MARKDOWN_LINK.findall((DOCS / page).read_text(encoding="utf-8")):
+    for target, anchor in LINK.findall((DOCS / page).read_text(encoding="utf-8")):
         if target.startswith(("http://", "https://")):
             continue
         file = (DOCS / page).parent / target if target else DOCS / page
