@@ -363,6 +363,8 @@ class Bus(threading.Thread):
         member.online = False
         if error is not None:
             log.warning("Chargeur %s (%s) hors ligne : %s", member.config.id, member.config.profile.title, error)
+            member.charger.after_silence()
+            self._store.save(member.config.id, member.charger.memory)
         self._publish(member.config.id, {"online": 0}, False)
 
     def _attend(self, guest: _Task) -> None:

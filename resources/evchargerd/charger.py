@@ -70,6 +70,10 @@ class Charger:
         self._held_since.clear()
         self._plan()
 
+    def after_silence(self) -> None:
+        """The charger has been silent for long: it may have lost its power, and with it what only we remember."""
+        self.memory.remembered.clear()
+
     # --- Reading -----------------------------------------------------------------------------------------------------
 
     def poll(self, *, whole: bool = False) -> Job[dict[str, Value]]:
@@ -104,7 +108,11 @@ class Charger:
         written: set[str] = set()
         for write in self.profile.start:
             if write.when.holds(self.points) and self.points.get(write.point) != write.to:
-                yield from self._write(write, self._target(write, None))
+                try:
+                    yield from self._write(write, self._target(write, None))
+                except Refused as refused:  # other firmware: worth a word, not the charger
+                    log.warning("%s : réglage de démarrage %s refusé : %s", self.profile.title, write.point, refused)
+                    continue
                 written.add(write.point)
                 if write.wait:
                     yield Wait(write.wait)
@@ -284,6 +292,8 @@ class Charger:
         action = self._action(name)
         if not self._words:
             yield from self.connect()
+        elif action.refusals:
+            yield from self.poll()  # what they look at may have changed since the last one
         wanted = self._checked(name, value, action)
         for refusal in action.refusals:
             if refusal.when.holds(self.points):

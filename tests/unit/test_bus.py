@@ -324,3 +324,17 @@ def test_a_session_duration_is_published_in_steps_of_a_minute(bus: Bus, publishe
         {"power": 2},
         {"session_duration": 70},
     ]
+
+
+def test_a_permanent_lock_that_only_we_remember_is_forgotten_after_a_long_silence(
+    bus: Bus, published: Published
+) -> None:
+    slave = put(bus, 1, "abb-terra-ac", 1, poll=0.01)
+    slave.image["holding"][0x400B] = 0  # no cable in the station: nothing to deduce a lock from
+    bus.start()
+    assert bus.act(1, "cable_lock").result(DEADLINE_S)["cable_locked_permanently"] == 1
+    slave.silent = True
+    published.until(lambda: published.latest(1).get("online") == 0)
+    slave.silent = False
+    published.until(lambda: published.latest(1).get("online") == 1)
+    assert published.latest(1)["cable_locked_permanently"] == 0

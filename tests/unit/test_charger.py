@@ -344,9 +344,8 @@ def test_without_a_cable_a_lock_order_is_taken_on_trust(clock: FrozenDateTimeFac
 
 def test_the_write_that_moves_the_latch_is_given_more_time(clock: FrozenDateTimeFactory) -> None:
     """ABB answers 4103h once the motor has moved."""
-    job = abb(clock, IN_STATION).charger.act("cable_lock")
-    step = next(job)
-    assert isinstance(step, Ask)
+    station = abb(clock, IN_STATION)
+    step = station.stop_at(station.charger.act("cable_lock"), lambda request: request.is_write)
     assert (step.request.address, step.timeout) == (0x4103, 8)
 
 
