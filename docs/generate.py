@@ -248,12 +248,12 @@ class Writer:
             self.say("# Les bornes connues", "# The known chargers"),
             self.say(
                 f"{len(self.chargers)} modèles, dont {len(serial)} sur RS485 et {len(tcp)} en Modbus TCP. **Aucun "
-                f"profil n'a été essayé par nous sur du matériel** : les faits viennent des manuels des fabricants "
-                f"et de projets ouverts, cités dans la page de chaque borne. Si votre borne n'est pas dans la liste, "
-                f"voyez [Ajouter votre borne](add-your-charger.md).",
+                "profil n'a été essayé par nous sur du matériel** : les faits viennent des manuels des fabricants "
+                "et de projets ouverts, cités dans la page de chaque borne. Si votre borne n'est pas dans la liste, "
+                "voyez [Ajouter votre borne](add-your-charger.md).",
                 f"{len(self.chargers)} models, {len(serial)} on RS485 and {len(tcp)} over Modbus TCP. **We have "
-                f"tried none of the profiles on hardware**: the facts come from vendors' manuals and open projects, "
-                f"named on each charger's page. If your charger is not in the list, see [Add your "
+                "tried none of the profiles on hardware**: the facts come from vendors' manuals and open projects, "
+                "named on each charger's page. If your charger is not in the list, see [Add your "
                 "charger](add-your-charger.md).",
             ),
             self.say("## Sur une ligne RS485", "## On an RS485 line"),
@@ -279,8 +279,8 @@ class Writer:
             self.say(f"Toutes les bornes ont {names}.", f"All chargers have {names}."),
             self.say(
                 f"{OFFERED} offerte ; {UNVERIFIED} non vérifiée : déduite d'une borne voisine ou d'une source "
-                f"incertaine, désactivée tant que vous ne cochez pas « Commandes non vérifiées » dans l'équipement. "
-                f"Un chiffre : le nombre de phases.",
+                "incertaine, désactivée tant que vous ne cochez pas « Commandes non vérifiées » dans l'équipement. "
+                "Un chiffre : le nombre de phases.",
                 f"{OFFERED} offered; {UNVERIFIED} unverified: deduced from a similar charger or from an uncertain "
                 "source, "
                 'off until you tick "Unverified commands" in the equipment. A number: how many phases.',
@@ -511,9 +511,9 @@ class Writer:
             found.append(
                 self.say(
                     f"Elle demande {pause} ms de repos entre deux requêtes ; le plugin les lui laisse et parle aux "
-                    f"autres bornes de la ligne pendant ce temps.",
+                    "autres bornes de la ligne pendant ce temps.",
                     f"It wants {pause} ms of rest between two requests; the plugin leaves it these and talks to the "
-                    f"other chargers of the line meanwhile.",
+                    "other chargers of the line meanwhile.",
                 )
             )
         if "timeout_ms" in charger.raw.get("timing", {}):
