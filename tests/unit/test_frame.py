@@ -220,7 +220,7 @@ def test_the_answer_to_another_question_is_never_accepted(
     dialogue: tuple[Request, bytes], asked: Request, framing: type[Framing]
 ) -> None:
     other, pdu = dialogue
-    assume(not other.may_answer(asked))
+    assume(not Rtu().confusable(other, asked))
     speaks = framing()
     frame = speaks.answer(other.unit, pdu, speaks.encode(other))
     assert speaks.hunt(frame, asked, over=True) is None
@@ -261,3 +261,10 @@ def test_rubbish_is_never_an_answer(request_: Request, rubbish: bytes, framing: 
 def test_the_echo_of_a_question_passes_for_its_answer_only_where_the_line_expects_it(request_: Request) -> None:
     passes = Rtu().hunt(Rtu().encode(request_), request_) is not None
     assert passes or request_.function not in (5, 6)
+
+
+def test_abl_answers_carry_their_register_so_a_late_one_passes_for_no_other() -> None:
+    one, other = Request.read(1, "holding", 0x000F, 5), Request.read(1, "holding", 0x002E, 5)
+    assert Rtu().confusable(one, other)
+    assert not AsciiAbl().confusable(one, other)
+    assert AsciiAbl().confusable(one, one)

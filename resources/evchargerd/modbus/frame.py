@@ -115,10 +115,6 @@ class Request:
             return tuple(pdu[2 + index // 8] >> index % 8 & 1 for index in range(self.count))
         return struct.unpack_from(f">{self.count}H", pdu, 2)
 
-    def may_answer(self, other: Request) -> bool:
-        """Whether an answer to this question, come too late, would pass for the answer to the other question."""
-        return self.unit == other.unit and self.answer_opening == other.answer_opening
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -174,6 +170,10 @@ class Framing:
             if pdu is not None:
                 return Rejected(start, pdu[1])
         return None
+
+    def confusable(self, one: Request, other: Request) -> bool:
+        """Whether an answer to the one, come too late, would pass for the answer to the other."""
+        return one.unit == other.unit and self._answer_opening(one) == self._answer_opening(other)
 
     def begun(self, received: bytes | bytearray, request: Request) -> bool:
         """Whether an answer to this question has at least begun."""

@@ -157,7 +157,7 @@ class Line:
         """Monotonic time at which this question can go out; it may be in the past. Ask others meanwhile."""
         free = max(self._quiet_since + self.silence, self._ended.get(request.unit, 0.0) + (pause or 0.0))
         for doubt in self._doubts:
-            if doubt.request != request and doubt.request.may_answer(request):
+            if doubt.request != request and self._framing.confusable(doubt.request, request):
                 free = max(free, doubt.until)
         return free
 
