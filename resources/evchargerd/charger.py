@@ -288,6 +288,8 @@ class Charger:
     def act(self, name: str, value: object = None) -> Job[dict[str, Value]]:
         """Do an action and look whether the charger did it; the commands' values afterwards. Raises ActionError."""
         if name == "refresh":
+            self._absent.clear()  # everything is asked for again, also what was refused
+            self._plan()
             return (yield from self.poll(whole=True))
         action = self._action(name)
         if not self._words:

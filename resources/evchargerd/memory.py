@@ -88,8 +88,12 @@ class Store:
 
     def forget(self, charger: int) -> None:
         self._saved.pop(charger, None)
-        if self._folder is not None:
+        if self._folder is None:
+            return
+        try:
             self._path(charger).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("Mémoire du chargeur %s non effacée : %s", charger, error)
 
     def _path(self, charger: int) -> Path:
         assert self._folder is not None

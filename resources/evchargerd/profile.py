@@ -451,7 +451,10 @@ class _Builder:
             if point.type == "bytes":
                 format_bytes(point.format, bytes(2 * point.count))
             else:
-                point.format.format(value=0)
+                whole = point.scale == Scale(((ALWAYS, 1),)) and not point.offset and point.type != "float32"
+                point.format.format(value=0 if whole else 0.5)
+        except ValueError:
+            raise self.fail(f"{path}.format", "une forme pour des nombres à virgule, par exemple {value:.2f}") from None
         except (IndexError, KeyError):
             last = 2 * point.count - 1
             raise self.fail(f"{path}.format", f"des octets de 0 à {last}, ou value pour un nombre") from None

@@ -92,6 +92,10 @@ MUTATIONS = [
         "$.points.firmware.format", "des octets de 0 à 3",
     ),
     (
+        "a whole-number format of a scaled value", change("points", "current_l1", "format", to="{value:d}"),
+        "$.points.current_l1.format", "des nombres à virgule",
+    ),
+    (
         "a value past the last register", change("points", "power", "address", to=65535),
         "$.points.power.address", "0xFFFF",
     ),
