@@ -1,4 +1,4 @@
-"""The command line: run, read, write, plan, simulate, models, check-profile."""
+"""The command line: run, read, write, scan, plan, simulate, models, check-profile."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__, catalog, profile
 from .charger import ActionError, Charger
-from .config import ChargerConfig, ConfigError, parse_charger
+from .config import ChargerConfig, ConfigError, parse_charger, parse_port
 from .job import drive, patient
 from .modbus.errors import ModbusError
 from .modbus.frame import FRAMINGS, Request
@@ -21,6 +22,7 @@ from .profile import ProfileError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 DATA_DIR = profile.USER_DIR.parent
+TERMINAL_COLUMNS = 79  # of a progress line, so that the next one can be written over it
 TURNAROUND_S = 0.005  # that a charger takes to answer, for estimates
 
 # Jeedom's own names (log::convertLogLevel) to Python's levels
@@ -87,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_charger_options(plan, port=False)
     plan.add_argument("--count", type=int, default=1, help="nombre de chargeurs sur la ligne")
     plan.set_defaults(command=_plan)
+
+    scan = commands.add_parser("scan", help="quels chargeurs répondent, où et comment ; n'écrit jamais")
+    scan.add_argument("--port", action="append", help="sans --port : tous les ports série ; aussi tcp://machine:502")
+    depth = scan.add_mutually_exclusive_group()
+    depth.add_argument("--quick", action="store_true", help="seulement les réglages d'usine des modèles connus")
+    depth.add_argument("--full", action="store_true", help="toutes les adresses ; jusqu'à un quart d'heure par ligne")
+    scan.add_argument("--json", action="store_true", help="une configuration prête à l'emploi")
+    scan.add_argument("--loglevel", default="critical", choices=LOG_LEVELS)
+    scan.set_defaults(command=_scan)
 
     models = commands.add_parser("models", help="les modèles connus")
     models.add_argument("--json", action="store_true")
@@ -212,6 +223,48 @@ def _plan(options: argparse.Namespace) -> int:
         + (f", {len(once)} autres à la connexion)" if once else ")")
     )
     return EXIT_OK
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from .scan.plan import Depth
+    from .scan.ports import serial_ports
+    from .scan.scanner import Progress, Scanner, configuration
+
+    _log_to_stderr(options.loglevel)
+    given = [port if "://" in port else str(Path(port).absolute()) for port in options.port or ()]
+    ports = [parse_port(port, "--port") for port in given] or serial_ports()
+    if not ports:
+        return _complain(EXIT_FAILED, "aucun port série sur cette machine ; --port en nomme un")
+    depth = Depth.QUICK if options.quick else Depth.FULL if options.full else Depth.NORMAL
+    on_terminal = sys.stderr.isatty()
+
+    def show(progress: Progress) -> None:
+        line = f"{progress.progress:4.0%} {progress.text}"
+        print(
+            f"\r{line:.110}\033[K" if on_terminal else line,
+            end="" if on_terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    scanner = Scanner(ports, profile.usable()[0], depth, show)
+    before = {number: signal.signal(number, lambda *_: scanner.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        result = scanner.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if on_terminal:
+        print(file=sys.stderr)
+    if options.json:
+        document = configuration(result.found)
+        print(json.dumps(document | {"found": [found.as_json() for found in result.found], "errors": result.errors}))
+    else:
+        for found in result.found:
+            print(found)
+    for port, reason in result.errors.items():
+        print(f"{port} : {reason}", file=sys.stderr)
+    return EXIT_OK if result.found else EXIT_FAILED
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from . import __version__, profile
 from .bus import Bus, Values
 from .charger import ActionError
-from .config import ChargerConfig, Config, ConfigError, Device, parse, parse_charger, parse_device
+from .config import ChargerConfig, Config, ConfigError, Device, parse, parse_charger, parse_device, parse_port
 from .jeedom.listener import Listener
 from .jeedom.publisher import Publisher
 from .job import Ask, Job, T, patient
@@ -27,6 +27,8 @@ from .modbus.errors import ModbusError
 from .modbus.frame import MAX_COUNT, READ_FUNCTIONS, Request
 from .modbus.port import LineSettings
 from .profile import ProfileError
+from .scan.runner import Scans
+from .scan.scanner import Owner
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +153,19 @@ class Chargers:
         config = self._configured(charger)
         return Device(config.line, config.unit, config.profile.timeout, config.profile.pause)
 
+    def owner(self, port: str) -> Owner | None:
+        """For a scan: our bus on this port, and the chargers that are on it."""
+        with self._lock:
+            bus = self._owner(port)
+            if bus is None:
+                return None
+            mine = [charger for charger in self._config.chargers.values() if charger.line.port == bus.settings.port]
+            return Owner(bus, {charger.unit: (charger.id, charger.profile) for charger in mine})
+
+    def ports(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._buses)
+
     def _visit(self, line: LineSettings, ask: Callable[[Bus], Future[T]]) -> T:
         """What a bus brings: the daemon's own where the port is ours, else one for this occasion. Waits for it."""
         with self._lock:
@@ -217,6 +232,7 @@ class Daemon:
         self._listener = Listener(port, apikey, self.handle)
         self._chargers = Chargers(self._on_values, Store(memory))
         self._slow = ThreadPoolExecutor(max_workers=4, thread_name_prefix="slow")
+        self._scans = Scans(self._publisher.event, self._chargers)
         self._configuring = threading.Lock()
         self._ready = threading.Event()
         self._stop = threading.Event()
@@ -242,6 +258,7 @@ class Daemon:
             return EXIT_OK
         finally:
             self._listener.stop()
+            self._scans.stop()
             self._chargers.stop(STOP_SECONDS / 2)
             self._publisher.stop(STOP_SECONDS / 2)
             self._slow.shutdown(wait=False, cancel_futures=True)
@@ -263,6 +280,7 @@ class Daemon:
         self._publisher.publish(charger, values, whole=whole)
 
     def _configure(self, config: Config) -> Answer:
+        self._scans.leave({charger.line.port for charger in config.chargers.values()})
         with self._configuring:
             for error in config.errors:
                 log.error("%s", error)
@@ -283,6 +301,7 @@ class Daemon:
             "read": self._on_read,
             "registers": self._on_registers,
             "check": self._on_check,
+            "scan": self._on_scan,
             "status": lambda _: {"ok": True, "version": __version__, **self._chargers.status()},
             "ping": lambda _: {"ok": True, "version": __version__},
         }
@@ -338,6 +357,13 @@ class Daemon:
             raise ActionError(f"address + count : 65536 au plus est attendu, non {address + count}")
         words = self._slow.submit(self._chargers.words, device, table, address, count)
         return _answered(words, lambda words: {"ok": True, "words": list(words)})
+
+    def _on_scan(self, message: Mapping[str, object]) -> Answer:
+        """Begin a scan, or stop the one that runs; what it finds comes as events."""
+        if message.get("stop"):
+            return {"ok": True, "scan": self._scans.stop()}
+        port = message.get("port")
+        return {"ok": True, "scan": self._scans.start(parse_port(port, "port") if port else None, message.get("depth"))}
 
     def _on_check(self, message: Mapping[str, object]) -> Answer:
         """Whether a user's profile is one, and what it would offer."""
