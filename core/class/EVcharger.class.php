@@ -95,7 +95,7 @@ class EVcharger extends eqLogic {
 	public static function ports(): array {
 		$ports = array();
 		foreach (glob('/dev/serial/by-id/*') ?: array() as $path) {
-			$ports[$path] = basename($path) . ' (' . basename((string) realpath($path)) . ')';
+			$ports[$path] = basename((string) realpath($path)) . ' : ' . basename($path);
 		}
 		$named = array_map('realpath', array_keys($ports));
 		foreach (glob('/dev/tty{USB,ACM,AMA}*', GLOB_BRACE) ?: array() as $path) {
