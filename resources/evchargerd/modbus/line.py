@@ -130,6 +130,7 @@ class Line:
     def __init__(self, settings: LineSettings) -> None:
         self.settings = settings
         self.statistics = Statistics()
+        self.tap: Callable[[str, bytes], None] | None = None  # hears every frame: ">" sent, "<" answered, "?" unasked
         modbus_tcp = settings.port.startswith("tcp://")
         self._framing = FRAMINGS["tcp" if modbus_tcp else settings.framing]()
         self.character_time = settings.character_time
@@ -342,6 +343,8 @@ class Line:
         return BadAnswer(unit, self.settings.port, why)
 
     def _trace(self, direction: str, data: bytes | bytearray) -> None:
+        if data and self.tap is not None:
+            self.tap(direction, bytes(data))
         if data and log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s %s", self.settings.port, direction, data.hex(" "))
 
