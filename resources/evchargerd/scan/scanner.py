@@ -304,7 +304,7 @@ class Scanner:
 
     def _progress(self, *, done: bool = False) -> Progress:
         lines = self._lines
-        found = tuple(found for line in lines for found in tuple(line.found))
+        found = tuple(found for line in lines for found in sorted(line.found, key=lambda found: found.unit))
         errors = {line.port: line.error for line in lines if line.error}
         progress = 1.0 if done else sum(line.progress for line in lines) / len(lines)
         busy = [line.text for line in lines if line.text and line.progress < 1.0]
