@@ -373,6 +373,7 @@ class Writer:
             or self.say("Rien de particulier n'est connu.", "Nothing particular is known."),
             self.state(charger),
             self.actions(charger),
+            self.identify(charger),
             self.say("## Registres", "## Registers"),
             self.registers(charger),
             self.say("### Sources", "### Sources"),
@@ -723,6 +724,15 @@ class Writer:
         if "contains" in test:
             parts.append(self.say(f"contient « {test['contains']} »", f'contains "{test["contains"]}"'))
         return self.both(parts)
+
+    def identify(self, charger: Charger) -> str:
+        if "identify" not in charger.raw:
+            return ""
+        when = self.when(charger.raw["identify"])
+        return self.say(
+            f"## À quoi elle se reconnaît\n\nLa recherche (`evcharger scan`) propose ce modèle quand {when}.",
+            f"## How it is recognised\n\nThe search (`evcharger scan`) proposes this model when {when}.",
+        )
 
     # Registers
 
