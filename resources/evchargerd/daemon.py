@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from . import __version__, profile
 from .bus import Bus, Values
+from .capture import MAX_SECONDS as MAX_CAPTURE_S
+from .capture import Captures
 from .charger import ActionError
 from .config import ChargerConfig, Config, ConfigError, Device, parse, parse_charger, parse_device, parse_port
 from .jeedom.listener import Listener
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_ALREADY_RUNNING, EXIT_PORT_TAKEN = range(5)
 STOP_SECONDS = 1.5  # of the 2 s that SIGTERM may take
 START_SECONDS = 5.0  # that the very first messages may wait for the configuration of the start
+DEFAULT_CAPTURE_S = 120
 MAX_CONFIG_BYTES = 1024 * 1024
 
 Answer = dict[str, object]
@@ -153,6 +156,12 @@ class Chargers:
         config = self._configured(charger)
         return Device(config.line, config.unit, config.profile.timeout, config.profile.pause)
 
+    def bus_of(self, charger: int) -> tuple[Bus, ChargerConfig]:
+        """Raises ActionError for a charger that is not configured."""
+        with self._lock:
+            config = self._configured(charger)
+            return self._buses[config.line.port], config
+
     def owner(self, port: str) -> Owner | None:
         """For a scan: our bus on this port, and the chargers that are on it."""
         with self._lock:
@@ -232,6 +241,7 @@ class Daemon:
         self._listener = Listener(port, apikey, self.handle)
         self._chargers = Chargers(self._on_values, Store(memory))
         self._slow = ThreadPoolExecutor(max_workers=4, thread_name_prefix="slow")
+        self._captures = Captures(memory.parent / "captures" if memory is not None else None, self._publisher.event)
         self._scans = Scans(self._publisher.event, self._chargers)
         self._configuring = threading.Lock()
         self._ready = threading.Event()
@@ -259,6 +269,7 @@ class Daemon:
         finally:
             self._listener.stop()
             self._scans.stop()
+            self._captures.stop_all()
             self._chargers.stop(STOP_SECONDS / 2)
             self._publisher.stop(STOP_SECONDS / 2)
             self._slow.shutdown(wait=False, cancel_futures=True)
@@ -302,6 +313,7 @@ class Daemon:
             "registers": self._on_registers,
             "check": self._on_check,
             "scan": self._on_scan,
+            "capture": self._on_capture,
             "status": lambda _: {"ok": True, "version": __version__, **self._chargers.status()},
             "ping": lambda _: {"ok": True, "version": __version__},
         }
@@ -364,6 +376,15 @@ class Daemon:
             return {"ok": True, "scan": self._scans.stop()}
         port = message.get("port")
         return {"ok": True, "scan": self._scans.start(parse_port(port, "port") if port else None, message.get("depth"))}
+
+    def _on_capture(self, message: Mapping[str, object]) -> Answer:
+        """Record a charger's frames into a file, or end that; the end comes as an event."""
+        charger = _charger_id(message)
+        if message.get("stop"):
+            return {"ok": True, "file": self._captures.stop(charger)}
+        seconds = _whole("seconds", message.get("seconds", DEFAULT_CAPTURE_S), 1, MAX_CAPTURE_S)
+        bus, config = self._chargers.bus_of(charger)
+        return {"ok": True, "file": self._captures.start(bus, config, seconds), "seconds": seconds}
 
     def _on_check(self, message: Mapping[str, object]) -> Answer:
         """Whether a user's profile is one, and what it would offer."""

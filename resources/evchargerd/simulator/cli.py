@@ -11,6 +11,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import profile
@@ -34,7 +35,7 @@ HELP = (
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `simulate` and `demo` to the sub commands of the command line."""
+    """Add `simulate`, `replay` and `demo` to the sub commands of the command line."""
     from .vehicle import SCENARIOS
 
     simulate = subparsers.add_parser("simulate", help="des bornes simulées, sans matériel")
@@ -51,6 +52,13 @@ def add_commands(subparsers: Any) -> None:
     simulate.add_argument("--speed", type=float, default=1.0, help="secondes simulées par seconde")
     simulate.set_defaults(command=_simulate)
 
+    replay = subparsers.add_parser("replay", help="la borne d'une capture, telle qu'elle a répondu")
+    replay.add_argument("file", type=Path)
+    where = replay.add_mutually_exclusive_group()
+    where.add_argument("--link", help="lien à créer vers le pseudo-terminal")
+    where.add_argument("--tcp", metavar="HOST:PORT", help="comme une passerelle RS485-Ethernet, ou Modbus TCP")
+    replay.set_defaults(command=_replay)
+
     demo = subparsers.add_parser("demo", help="deux bornes simulées, le démon et une page locale")
     demo.add_argument("--port", type=int, default=0, help="port de la page ; un port libre si absent")
     demo.add_argument("--seconds", type=float, help="s'arrêter après ce temps")
@@ -61,6 +69,24 @@ def _demo(options: argparse.Namespace) -> int:
     from .demo.run import run
 
     return run(options.port, options.seconds)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from .replay import CaptureError, Replay
+    from .wire import Wire
+
+    try:
+        replay = Replay.of(options.file)
+        if replay.settings.framing == "tcp" and options.tcp is None:
+            raise ConfigError("--tcp : cette borne ne parle que Modbus TCP")
+        slaves = {replay.unit: replay.answer}
+        with _stoppable() as stopped, Wire(slaves, replay.settings, fault=replay.fault, burst=BURST) as wire:
+            print(_open(wire, options), flush=True)
+            select.select([stopped], (), ())
+    except (CaptureError, OSError) as error:
+        print(f"evcharger : {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _simulate(options: argparse.Namespace) -> int:
