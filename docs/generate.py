@@ -713,7 +713,7 @@ class Writer:
             return f"= {test}"
         parts = []
         if "min" in test and "max" in test:
-            parts.append(self.say("de {min} à {max}", "from {min} to {max}").format(**test))
+            parts.append(self.say("est entre {min} et {max}", "is from {min} to {max}").format(**test))
         elif "min" in test:
             parts.append(f"≥ {test['min']}")
         elif "max" in test:
