@@ -19,7 +19,6 @@ from evchargerd import profile
 from evchargerd.modbus import line as line_module
 from evchargerd.modbus.port import LineSettings, Port, open_port
 from evchargerd.profile import Profile
-from evchargerd.scan import scanner
 from evchargerd.scan.plan import Depth
 from evchargerd.scan.scanner import Progress, Scanner
 from evchargerd.simulator.box import SimulatedCharger
@@ -73,7 +72,6 @@ def searched() -> Iterator[tuple[Lines, Progress]]:
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         lines = Lines(stack)
         patch.setattr(line_module, "open_port", lines.open)
-        patch.setattr(scanner, "MAX_LINES", len(lines.ports))
         yield lines, Scanner(tuple(lines.ports.values()), PROFILES, Depth.QUICK).run()
 
 

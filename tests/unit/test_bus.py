@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from evchargerd import profile
 from evchargerd.bus import Bus
 from evchargerd.charger import ActionError
 from evchargerd.config import ChargerConfig
+from evchargerd.job import Ask, Job
 from evchargerd.modbus.errors import BadAnswer, NoAnswer, PortLost, Refused
 from evchargerd.modbus.frame import Request
 from evchargerd.modbus.line import LineSettings
@@ -338,3 +340,49 @@ def test_a_permanent_lock_that_only_we_remember_is_forgotten_after_a_long_silenc
     slave.silent = False
     published.until(lambda: published.latest(1).get("online") == 1)
     assert published.latest(1)["cable_locked_permanently"] == 0
+
+
+def reads(count: int, unit: int = 9) -> Job[int]:
+    """A guest's job of so many reads; how many were answered."""
+    answered = 0
+    for _ in range(count):
+        with contextlib.suppress(NoAnswer):
+            yield Ask(Request.read(unit, "holding", 0, 1), timeout=0.1)
+            answered += 1
+    return answered
+
+
+def test_a_guest_with_many_questions_does_not_keep_a_charger_from_its_polls(bus: Bus, published: Published) -> None:
+    put(bus, 12, "abb-terra-ac", 1, poll=0.01)
+    bus.line.slaves[9] = ImageSlave({"holding": {0: 1}}, silent=True)
+    bus.line.hook = lambda request: time.sleep(0.001)
+    bus.start()
+    published.until(lambda: published.latest(12).get("online") == 1)
+    bus.line.diary.clear()
+    assert bus.visit(reads(200)).result(DEADLINE_S) == 0, "silence is the guest's own affair"
+    asked = [unit for unit, _, _ in bus.line.diary]
+    first, last = asked.index(9), len(asked) - asked[::-1].index(9)
+    assert asked[first:last].count(1) > 20
+    assert published.latest(12)["online"] == 1
+
+
+def test_a_guest_cannot_write(bus: Bus) -> None:
+    def writes() -> Job[None]:
+        yield Ask(Request.write(9, 6, 0, [1]), timeout=0.1)
+
+    slave = bus.line.slaves[9] = ImageSlave({"holding": {0: 1}})
+    bus.start()
+    with pytest.raises(ActionError, match="erreur interne"):
+        bus.visit(writes()).result(DEADLINE_S)
+    assert (slave.writes, bus.line.diary) == ([], [])
+    assert bus.visit(reads(1)).result(DEADLINE_S) == 1, "the next guest is served"
+
+
+def test_a_guest_hears_of_a_lost_port_and_of_the_end_of_the_bus(bus: Bus) -> None:
+    bus.line.lost = PortLost("ligne", "disparu")
+    bus.start()
+    with pytest.raises(PortLost):
+        bus.visit(reads(1)).result(DEADLINE_S)
+    bus.stop()
+    with pytest.raises(ActionError, match="s'arrête"):
+        bus.visit(reads(1)).result(DEADLINE_S)

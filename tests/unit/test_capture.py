@@ -128,7 +128,8 @@ def test_a_replay_answers_in_the_recorded_order_then_from_the_last_registers() -
     "broken",
     [
         None, [], 5, {}, {"format": "other"}, document(line={}), document(frames=[[0]]),
-        document(frames=[["x", ">", ""]]), document(frames=[[0, ">", "zz"]]), document(line=document()["line"] | {"baudrate": 0}),
+        document(frames=[["x", ">", ""]]), document(frames=[[0, ">", "zz"]]),
+        document(line=document()["line"] | {"baudrate": 0}),
         document(line=document()["line"] | {"framing": "morse"}),
     ],
 )  # fmt: skip

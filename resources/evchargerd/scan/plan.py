@@ -15,8 +15,8 @@ from .probe import Candidate, Probe, probes_of
 FIRST_TIMEOUT, SECOND_TIMEOUT, GATEWAY_DELAY = 0.25, 1.0, 0.5
 #: Units that a DIP switch of four can give; what most boxes have.
 DIP_UNITS = range(1, 17)
-#: MODBUS over Serial Line V1.02, 2.2; and those that it reserves, where models name them.
-ALL_UNITS = range(1, 248)
+#: The others of MODBUS over Serial Line V1.02, 2.2; profiles also name some that it reserves.
+OTHER_UNITS = range(17, 248)
 
 
 class Depth(enum.Enum):
@@ -52,7 +52,7 @@ def unknown_line(port: str, models: Sequence[Candidate], depth: Depth) -> tuple[
         looks += [_range(line, models, DIP_UNITS) for line in factory]
         looks += [_patient(line, models) for line in factory]
     if depth is Depth.FULL:
-        looks += [_range(line, models, _all_units(models)) for line in factory]
+        looks += [_range(line, models, _other_units(models)) for line in factory]
     return tuple(looks)
 
 
@@ -62,7 +62,7 @@ def known_line(line: LineSettings, models: Sequence[Candidate], depth: Depth) ->
     if depth is not Depth.QUICK:
         looks += [_range(line, models, DIP_UNITS), _patient(line, models)]
     if depth is Depth.FULL:
-        looks.append(_range(line, models, _all_units(models)))
+        looks.append(_range(line, models, _other_units(models)))
     return tuple(looks)
 
 
@@ -126,6 +126,6 @@ def _range(line: LineSettings, models: Sequence[Candidate], units: Iterable[int]
     return Look(line, tuple(calls), _timeout(line, FIRST_TIMEOUT))
 
 
-def _all_units(models: Iterable[Candidate]) -> tuple[int, ...]:
-    reserved = sorted({model.profile.line.unit for model in models} - set(ALL_UNITS))
-    return (*ALL_UNITS, *reserved)
+def _other_units(models: Iterable[Candidate]) -> tuple[int, ...]:
+    reserved = {model.profile.line.unit for model in models} - {*DIP_UNITS, *OTHER_UNITS}
+    return (*OTHER_UNITS, *sorted(reserved))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +25,6 @@ from .probe import Candidate, Reply, Stopped, Unit
 
 log = logging.getLogger(__name__)
 
-MAX_LINES = 16  # searched at the same time
 MAX_REPLIES = 12  # of an unknown device, that are shown
 OPEN_SECONDS = 5.0  # for the connection to a gateway
 OPEN_PAUSE = 0.1
@@ -272,10 +271,11 @@ class Scanner:
 
     def run(self) -> Progress:
         """Search all lines, and wait for the end."""
-        if self._lines:
-            with ThreadPoolExecutor(min(MAX_LINES, len(self._lines)), thread_name_prefix="scan") as pool:
-                for line in self._lines:
-                    pool.submit(line.run)
+        threads = [threading.Thread(target=line.run, name=f"scan {line.port}", daemon=True) for line in self._lines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         last = self._progress(done=True)
         self._report(last)
         return last
