@@ -386,10 +386,13 @@ class Daemon:
         bus, config = self._chargers.bus_of(charger)
         return {"ok": True, "file": self._captures.start(bus, config, seconds), "seconds": seconds}
 
-    def _on_check(self, message: Mapping[str, object]) -> Answer:
+    def _on_check(self, message: Mapping[str, object]) -> Future[Answer]:
+        return self._slow.submit(self._check, message.get("profile"))
+
+    def _check(self, document: object) -> Answer:
         """Whether a user's profile is one, and what it would offer."""
         try:
-            checked = profile.parse(message.get("profile"))
+            checked = profile.parse(document)
             if checked.id in profile.shipped():
                 raise ProfileError("profil", "$.id", f"un autre identifiant : le plugin a déjà un modèle {checked.id}")
         except ProfileError as error:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ SHIPPED_DIR = catalog.CONFIG_DIR / "chargers"
 USER_DIR = catalog.CONFIG_DIR.parents[1] / "data" / "chargers"
 MAX_BYTES = 256 * 1024  # of one profile file; the longest shipped one has a tenth of this
 MAX_DEPTH = 12  # levels of JSON, scalars counted; the deepest shipped profile has 8
+MAX_FAULTS = 100  # looked for in one document: a hostile one has as many as it has bytes
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,48}")  # as in charger.schema.json; a file of another name is no profile
 MAX_REGISTERS = 125  # MODBUS Application Protocol V1.1b3, 6.3
 DEFAULT_TIMEOUT_S = 1.0
@@ -272,7 +273,8 @@ def _validator() -> Any:
 
 def _faults(document: Any) -> Iterator[tuple[str, str]]:
     """(JSON path, what was expected) of each fault against the schema, in document order."""
-    for error in sorted(_validator().iter_errors(document), key=lambda error: error.json_path):
+    some = islice(_validator().iter_errors(document), MAX_FAULTS)
+    for error in sorted(some, key=lambda error: error.json_path):
         yield error.json_path, _expected(error)
 
 
