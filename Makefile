@@ -8,7 +8,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # What the tests need beside Python; without the right to install them, what needs them is skipped and says so.
 APT_TEST := php-cli phpunit chromium libmodbus5 ser2net librsvg2-bin openssl procps zip
-PLUGIN_DIRS := core desktop docs plugin_info resources/evcharger resources/evchargerd data/.htaccess data/README.md
+PLUGIN_DIRS := core desktop docs/fr_FR docs/en_US plugin_info resources/evcharger resources/evchargerd \
+	data/.htaccess data/README.md LICENSE
 
 .PHONY: help demo test lint bench soak package images docs clean
 help:
@@ -48,8 +49,8 @@ test: test-packages $(VENV)/ready
 	@$(BIN)/pytest $(PYTEST)
 
 lint: test-packages $(VENV)/ready
-	@$(BIN)/ruff check resources tests desktop/img/svg
-	@$(BIN)/ruff format --check resources tests desktop/img/svg
+	@$(BIN)/ruff check resources tests desktop/img/svg docs
+	@$(BIN)/ruff format --check resources tests desktop/img/svg docs
 	@$(BIN)/mypy
 	@if command -v php >/dev/null; then find core desktop plugin_info tests -name '*.php' -print0 | xargs -0 -r -n1 php -l | grep -v '^No syntax errors' && exit 1 || echo "php -l: no errors"; else echo "SKIPPED php -l: no php"; fi
 	@$(BIN)/python tests/check_schemas.py

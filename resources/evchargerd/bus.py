@@ -93,6 +93,7 @@ class Member:
     orders: deque[_Order] = field(default_factory=deque)
     keepalives: list[_KeepAlive] = field(default_factory=list)
     published: Values = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # what was logged last, by kind: said once, not at each turn
     last_answer: float | None = None
     requests: int = 0
     errors: int = 0
@@ -408,13 +409,12 @@ class Bus(threading.Thread):
         if kind == KEEPALIVE:
             next_one = min(member.keepalives, key=lambda item: item.due)
             next_one.due = time.monotonic() + next_one.keep.every
-            if error is not None:
-                log.warning("Chargeur %s : maintien de la liaison refusé : %s", member.config.id, error)
+            self._say_once(member, kind, "maintien de la liaison refusé", error)
             return
         if kind == POLL:
             member.next_poll = max(time.monotonic(), task.began + member.config.poll)
+            self._say_once(member, kind, "lecture refusée", error)
             if error is not None:
-                log.warning("Chargeur %s : lecture refusée : %s", member.config.id, error)
                 member.next_poll = time.monotonic() + max(member.config.poll, FIRST_BACKOFF_S)
                 return
             self._go_online(member)
@@ -425,6 +425,12 @@ class Bus(threading.Thread):
             with contextlib.suppress(InvalidStateError):
                 future.set_result(values if values is not None else {})
         self._store.save(member.config.id, member.charger.memory)
+
+    def _say_once(self, member: Member, kind: str, what: str, error: Exception | None) -> None:
+        reason = "" if error is None else str(error)
+        if reason and member.refused.get(kind) != reason:
+            log.warning("Chargeur %s : %s : %s", member.config.id, what, reason)
+        member.refused[kind] = reason
 
     def _go_online(self, member: Member) -> None:
         if member.online:

@@ -386,3 +386,13 @@ def test_a_guest_hears_of_a_lost_port_and_of_the_end_of_the_bus(bus: Bus) -> Non
     bus.stop()
     with pytest.raises(ActionError, match="s'arrête"):
         bus.visit(reads(1)).result(DEADLINE_S)
+
+
+def test_a_refused_keepalive_is_said_once_not_at_every_period(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    put(bus, 1, "mennekes-compact", 50)
+    member = bus._members[1]
+    bus._go_online(member)
+    refusal = Refused(50, 6, 2)
+    for error in (refusal, refusal, None, refusal):
+        bus._say_once(member, "keepalive", "maintien de la liaison refusé", error)
+    assert sum("maintien de la liaison refusé" in record.message for record in caplog.records) == 2
