@@ -123,7 +123,7 @@ class Bus(threading.Thread):
 
     def put(self, config: ChargerConfig, language: str) -> None:
         """Take a charger on, or anew if its configuration has changed."""
-        memory = self._store.load(config.id)
+        memory = self._store.load(config.id, f"{config.profile.id} {config.line.port} {config.unit}")
         charger = Charger(config.profile, config.unit, memory, language, config.unverified)
         with self._changed:
             self._dismiss(config.id, "la configuration du chargeur a changé")

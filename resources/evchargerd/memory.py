@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 class Memory:
     """Plain facts about one charger that it cannot tell itself. Times are seconds since the epoch."""
 
+    of: str = ""  # which box this is: model, port and unit
     plugged: bool | None = None  # None: never seen
     plugged_at: float | None = None
     unplugged_at: float | None = None
@@ -59,7 +60,12 @@ class Store:
         self._folder = folder
         self._saved: dict[int, str] = {}
 
-    def load(self, charger: int) -> Memory:
+    def load(self, charger: int, of: str = "") -> Memory:
+        """What is remembered of this charger, if it is still the same box; else a blank memory."""
+        memory = self._load(charger)
+        return memory if memory.of == of else Memory(of)
+
+    def _load(self, charger: int) -> Memory:
         if self._folder is None:
             return Memory()
         try:
@@ -129,6 +135,7 @@ def _are_values(value: Any) -> bool:
 
 HIGHEST = 1e15  # beyond any time, counter or limit; keeps out inf, nan and numbers that no float holds
 SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "of": lambda value: isinstance(value, str),
     "plugged": lambda value: value is None or isinstance(value, bool),
     "plugged_at": _is_number_or_none,
     "unplugged_at": _is_number_or_none,

@@ -277,3 +277,9 @@ def test_whatever_the_file_holds_the_memory_can_be_worked_with(tmp_path: Path, c
     memory.unplug(1_700_000_000, {"energy": 5.0})
     memory.plug(1_700_000_000, {"energy": 5.0})
     Store(tmp_path).save(1, memory)
+
+
+def test_another_box_under_the_same_number_starts_with_a_blank_memory(tmp_path: Path) -> None:
+    Store(tmp_path).save(12, Memory("abb-terra-ac /dev/ttyUSB0 1", last_limit=10))
+    assert Store(tmp_path).load(12, "abb-terra-ac /dev/ttyUSB0 1").last_limit == 10
+    assert Store(tmp_path).load(12, "abb-terra-ac /dev/ttyUSB0 2") == Memory("abb-terra-ac /dev/ttyUSB0 2")
