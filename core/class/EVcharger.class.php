@@ -5,6 +5,8 @@
 require_once __DIR__ . '/../../../../core/php/core.inc.php';
 require_once __DIR__ . '/EVchargerCatalog.class.php';
 require_once __DIR__ . '/EVchargerDaemon.class.php';
+require_once __DIR__ . '/EVchargerProfiles.class.php';
+require_once __DIR__ . '/EVchargerCaptures.class.php';
 
 class EVcharger extends eqLogic {
 	const STATUS_SECONDS = 5;
@@ -119,10 +121,29 @@ class EVcharger extends eqLogic {
 			}
 		}
 		foreach ($message['events'] ?? array() as $event) {
-			if (is_array($event) && ($event['type'] ?? '') === 'scan') {
-				event::add('EVcharger::scan', $event);
+			$type = is_array($event) ? $event['type'] ?? '' : '';
+			if ($type === 'scan') {
+				$event['found'] = array_map(array(__CLASS__, 'describeFound'), array_filter((array) ($event['found'] ?? array()), 'is_array'));
+			}
+			if (in_array($type, array('scan', 'capture'), true)) {
+				event::add('EVcharger::' . $type, $event);
 			}
 		}
+	}
+
+	/** What a scan has found, with its values in words, and the equipment that already stands for it. */
+	private static function describeFound(array $found): array {
+		$found['shown'] = EVchargerCatalog::describe($found['values'] ?? array(), translate::getLanguage());
+		unset($found['values']);
+		foreach (eqLogic::byType(__CLASS__) as $eqLogic) {
+			$settings = $eqLogic->lineSettings();
+			$isThere = isset($found['charger']) ? $eqLogic->getId() == $found['charger']
+				: array($settings['port'] ?? '', $settings['unit'] ?? '') === array($found['port'] ?? null, $found['unit'] ?? null);
+			if ($isThere) {
+				$found['equipment'] = array('id' => $eqLogic->getId(), 'name' => $eqLogic->getHumanName());
+			}
+		}
+		return $found;
 	}
 
 	private function receiveValues(array $values): void {
@@ -215,6 +236,23 @@ class EVcharger extends eqLogic {
 	}
 
 	/*     * ************************ An equipment ************************ */
+
+	/** A new equipment with these settings of a line, as the page would make it. */
+	public static function add(string $name, array $settings): EVcharger {
+		$eqLogic = new EVcharger();
+		$eqLogic->setEqType_name(__CLASS__);
+		$names = array_map(function ($other) {
+			return $other->getName();
+		}, eqLogic::byType(__CLASS__));
+		$eqLogic->setName(self::unusedName($name, $names));
+		foreach (array_intersect_key(array_filter($settings, 'is_scalar'), array_flip(self::LINE_SETTINGS)) as $key => $value) {
+			$eqLogic->setConfiguration($key, $value);
+		}
+		$eqLogic->preAjax();
+		$eqLogic->save();
+		$eqLogic->postAjax();
+		return $eqLogic;
+	}
 
 	/** This equipment's entry in the daemon's configuration; what the user left empty is left to the model's profile. */
 	public function lineSettings(): array {
@@ -317,9 +355,13 @@ class EVcharger extends eqLogic {
 
 	/** A name that no other command of this equipment has, as the database demands. */
 	public function freeName(string $name): string {
-		$taken = array_map(function ($cmd) {
-			return mb_strtolower($cmd->getName());
-		}, $this->getCmd());
+		return self::unusedName($name, array_map(function ($cmd) {
+			return $cmd->getName();
+		}, $this->getCmd()));
+	}
+
+	private static function unusedName(string $name, array $names): string {
+		$taken = array_map('mb_strtolower', $names);
 		for ($free = $name, $i = 2; in_array(mb_strtolower($free), $taken); $i++) {
 			$free = $name . ' ' . $i;
 		}

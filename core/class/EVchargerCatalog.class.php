@@ -6,6 +6,7 @@ class EVchargerCatalog {
 	const CONFIG_DIR = __DIR__ . '/../config';
 	const USER_DIR = __DIR__ . '/../../data/chargers';
 	const MAX_PROFILE_BYTES = 262144; // the daemon refuses longer ones (profile.py, MAX_BYTES)
+	const MODEL_ID = '/^[a-z0-9][a-z0-9-]{1,48}\z/'; // charger.schema.json; a file of another name is no profile
 
 	/** Entries of commands.json by logicalId, in display order. */
 	public static function commands(): array {
@@ -25,7 +26,7 @@ class EVchargerCatalog {
 		foreach (array(self::CONFIG_DIR . '/chargers', self::USER_DIR) as $directory) {
 			foreach (glob($directory . '/*.json') ?: array() as $path) {
 				$id = basename($path, '.json');
-				$profile = isset($profiles[$id]) ? null : self::readProfile($path);
+				$profile = isset($profiles[$id]) || !preg_match(self::MODEL_ID, $id) ? null : self::readProfile($path);
 				if ($profile !== null) {
 					$profiles[$id] = $profile;
 				}
@@ -36,11 +37,19 @@ class EVchargerCatalog {
 
 	/** The profile of this model, null where there is none that can be read. */
 	public static function profile(string $model): ?array {
-		if (!preg_match('/^[a-z0-9][a-z0-9-]*$/', $model)) {
-			return null;
+		$path = self::path($model);
+		return $path === null ? null : self::readProfile($path);
+	}
+
+	/** The file of this model, which need not be a good one; null where there is none. */
+	public static function path(string $model): ?string {
+		foreach (array(self::CONFIG_DIR . '/chargers', self::USER_DIR) as $directory) {
+			$path = $directory . '/' . $model . '.json';
+			if (preg_match(self::MODEL_ID, $model) && is_file($path)) {
+				return $path;
+			}
 		}
-		$shipped = self::CONFIG_DIR . '/chargers/' . $model . '.json';
-		return self::readProfile(file_exists($shipped) ? $shipped : self::USER_DIR . '/' . $model . '.json');
+		return null;
 	}
 
 	/** logicalIds of the commands that a model offers, in display order (catalog.py, offered). */
@@ -93,15 +102,20 @@ class EVchargerCatalog {
 					return self::text($note, $language);
 				}, $profile['notes']),
 				'line' => $profile['line'],
-				'unverified' => array_map(function ($logicalId) use ($language) {
-					return self::text(self::commands()[$logicalId]['name'], $language);
-				}, self::unverified($profile)),
+				'unverified' => self::names(self::unverified($profile), $language),
 			);
 		}
 		usort($models, function ($a, $b) {
 			return strcasecmp($a['brand'] . ' ' . $a['model'], $b['brand'] . ' ' . $b['model']);
 		});
 		return $models;
+	}
+
+	/** What these commands are called, in this language. */
+	public static function names(array $logicalIds, string $language): array {
+		return array_map(function ($logicalId) use ($language) {
+			return self::text(self::commands()[$logicalId]['name'], $language);
+		}, $logicalIds);
 	}
 
 	/** Values by logicalId as someone reads them: name, value with the words that a value may have, unit; in display order. */
@@ -148,8 +162,8 @@ class EVchargerCatalog {
 			return null;
 		}
 		$profile = self::read($path);
-		foreach (array('brand', 'model', 'confidence', 'sources', 'notes', 'line', 'points', 'commands') as $key) {
-			if (!isset($profile[$key])) {
+		foreach (array('brand' => 'string', 'model' => 'string', 'confidence' => 'string', 'sources' => 'array', 'notes' => 'array', 'line' => 'array', 'points' => 'array', 'commands' => 'array') as $key => $type) {
+			if (gettype($profile[$key] ?? null) !== $type) {
 				return null;
 			}
 		}

@@ -75,6 +75,15 @@ class EVchargerDaemon {
 
 	/** Sends one message and returns the daemon's answer. Throws, in the user's language, when it refuses or is not there. */
 	public static function ask(array $message, float $seconds = self::ANSWER_SECONDS): array {
+		$answer = self::answer($message, $seconds);
+		if (!$answer['ok']) {
+			throw new Exception($answer['error']);
+		}
+		return $answer;
+	}
+
+	/** As ask(), but a refusal is an answer too: "ok" false, "error" and what else the daemon says. */
+	public static function answer(array $message, float $seconds = self::ANSWER_SECONDS): array {
 		$socket = @stream_socket_client('tcp://127.0.0.1:' . self::port(), $code, $reason, self::CONNECT_SECONDS);
 		if ($socket === false) {
 			throw new Exception(__('Le démon EVcharger n\'est pas démarré', __FILE__));
@@ -87,7 +96,7 @@ class EVchargerDaemon {
 			throw new Exception(__('Le démon EVcharger n\'a pas répondu', __FILE__));
 		}
 		if (!($answer['ok'] ?? false)) {
-			throw new Exception($answer['error'] ?? __('Le démon EVcharger a refusé sans dire pourquoi', __FILE__));
+			$answer += array('ok' => false, 'error' => __('Le démon EVcharger a refusé sans dire pourquoi', __FILE__));
 		}
 		return $answer;
 	}

@@ -8,7 +8,7 @@
     medium: '{{Confiance moyenne : sources incomplètes ou peu nombreuses}}',
     low: '{{Confiance faible : peu de sources, à essayer avec prudence}}'
   }
-  const models = new Map(EVchargerPage.models.map(_model => [_model.id, _model]))
+  let models = new Map(EVchargerPage.models.map(_model => [_model.id, _model]))
   const modelSelect = document.getElementById('sel_EVchargerModel')
   const portSelect = document.getElementById('sel_EVchargerPort')
   const portInput = document.getElementById('in_EVchargerPort')
@@ -28,6 +28,54 @@
 
   function field(_key) {
     return document.querySelector('#eqlogictab .eqLogicAttr[data-l1key="configuration"][data-l2key="' + _key + '"]')
+  }
+
+  /** Asks the plugin's PHP. Without `_failure`, what went wrong is shown at the top of the page. */
+  function ask(_action, _data, _success, _failure = _text => jeedomUtils.showAlert({ message: _text, level: 'danger' })) {
+    domUtils.ajax({
+      type: 'POST',
+      url: 'plugins/EVcharger/core/ajax/EVcharger.ajax.php',
+      data: { action: _action, ..._data },
+      dataType: 'json',
+      global: false,
+      error: () => _failure('{{Jeedom n’a pas répondu}}'),
+      success: _answer => _answer.state == 'ok' ? _success(_answer.result) : _failure(_answer.result)
+    })
+  }
+
+  /** Gives the user a file with this text. */
+  function download(_name, _text) {
+    const url = URL.createObjectURL(new Blob([_text], { type: 'application/json' }))
+    element('a', { href: url, download: _name }).click()
+    URL.revokeObjectURL(url)
+  }
+
+  /** Hears events of this name as long as the box is in the page: by jQuery where it is there, as the core sends them. */
+  function listen(_name, _box, _function) {
+    const heard = function(_event, _option) {
+      if (_box.isConnected) return _function(_option ?? _event.detail)
+      if (typeof jQuery == 'function') jQuery('body').off(_name, heard)
+      document.body.removeEventListener(_name, heard)
+    }
+    if (typeof jQuery == 'function') jQuery('body').on(_name, heard)
+    else document.body.addEventListener(_name, heard)
+  }
+
+  /** What the modals share, and what the one that opens is told. */
+  function openModal(_name, _title, _told = {}) {
+    Object.assign(EVchargerPage, { element, option, ask, download, listen, told: _told })
+    jeeDialog.dialog({
+      id: 'jee_modal',
+      title: _title,
+      contentUrl: 'index.php?v=d&plugin=EVcharger&modal=' + _name
+    })
+  }
+
+  /** Profiles have come or gone: the models that can be chosen from now on. */
+  EVchargerPage.setModels = function(_models) {
+    models = new Map(_models.map(_model => [_model.id, _model]))
+    fillModels()
+    showModel()
   }
 
   // The model
@@ -103,35 +151,42 @@
     portInput.style.display = portSelect.value == '' ? '' : 'none'
   }
 
-  // The test
+  // The test and the other tools
+
+  /** The settings of this page, saved or not. */
+  function settings() {
+    const given = { unverified: field('unverified').checked }
+    for (const key of ['model', 'port', 'unit', 'baudrate', 'parity', 'stopbits']) {
+      if (field(key).value != '') given[key] = field(key).value
+    }
+    return given
+  }
 
   function test() {
     const box = document.getElementById('div_EVchargerTest')
-    const settings = { unverified: field('unverified').checked }
-    for (const key of ['model', 'port', 'unit', 'baudrate', 'parity', 'stopbits']) {
-      if (field(key).value != '') settings[key] = field(key).value
-    }
     box.replaceChildren(element('div', { class: 'alert alert-info' }, element('i', { class: 'fas fa-spinner fa-spin' }), ' {{Lecture en cours…}}'))
-    domUtils.ajax({
-      type: 'POST',
-      url: 'plugins/EVcharger/core/ajax/EVcharger.ajax.php',
-      data: { action: 'read', settings: JSON.stringify(settings) },
-      dataType: 'json',
-      global: false,
-      error: function() {
-        box.replaceChildren(element('div', { class: 'alert alert-danger' }, '{{Jeedom n’a pas répondu}}'))
-      },
-      success: function(_answer) {
-        if (_answer.state != 'ok') {
-          box.replaceChildren(element('div', { class: 'alert alert-danger' }, _answer.result))
-          return
-        }
-        const rows = _answer.result.map(_row => element('tr', { 'data-logicalid': _row.logicalId }, element('td', {}, _row.name), element('td', {}, (_row.value + ' ' + _row.unit).trim())))
-        box.replaceChildren(
-          element('div', { class: 'alert alert-success' }, '{{Le chargeur a répondu.}}'),
-          element('table', { class: 'table table-condensed' }, element('tbody', {}, ...rows)))
-      }
-    })
+    ask('read', { settings: JSON.stringify(settings()) }, function(_values) {
+      const rows = _values.map(_row => element('tr', { 'data-logicalid': _row.logicalId }, element('td', {}, _row.name), element('td', {}, (_row.value + ' ' + _row.unit).trim())))
+      box.replaceChildren(
+        element('div', { class: 'alert alert-success' }, '{{Le chargeur a répondu.}}'),
+        element('table', { class: 'table table-condensed' }, element('tbody', {}, ...rows)))
+    }, _text => box.replaceChildren(element('div', { class: 'alert alert-danger' }, _text)))
+  }
+
+  /** What a scan has found, put into this page; the user looks at it and saves. */
+  function use(_settings) {
+    for (const [key, value] of Object.entries(_settings)) {
+      if (key == 'baudrate') baudrateSelect.append(option(value, value))
+      field(key).value = value
+    }
+    showPort()
+    showModel()
+    setModified()
+  }
+
+  function setModified() {
+    jeeFrontEnd.modifyWithoutSave = true
+    window.modifyWithoutSave = true
   }
 
   // What the core's plugin.template.js calls
@@ -208,16 +263,16 @@
   portSelect.addEventListener('change', function() {
     portInput.value = portSelect.value
     portInput.style.display = portSelect.value == '' ? '' : 'none'
-    jeeFrontEnd.modifyWithoutSave = true
-    window.modifyWithoutSave = true
+    setModified()
   })
   document.getElementById('bt_EVchargerTest').addEventListener('click', test)
-  document.getElementById('bt_EVchargerHealth').addEventListener('click', function() {
-    jeeDialog.dialog({
-      id: 'jee_modal',
-      title: '{{Santé des chargeurs}}',
-      contentUrl: 'index.php?v=d&plugin=EVcharger&modal=health'
-    })
+  document.getElementById('bt_EVchargerHealth').addEventListener('click', () => openModal('health', '{{Santé des chargeurs}}'))
+  document.getElementById('bt_EVchargerProfiles').addEventListener('click', () => openModal('profiles', '{{Mes profils}}'))
+  document.getElementById('bt_EVchargerScan').addEventListener('click', () => openModal('scan', '{{Détecter les chargeurs}}'))
+  document.getElementById('bt_EVchargerScanPort').addEventListener('click', () => openModal('scan', '{{Détecter les chargeurs}}', { port: portInput.value, use }))
+  document.getElementById('bt_EVchargerRegisters').addEventListener('click', () => openModal('registers', '{{Registres}}', { settings: settings() }))
+  document.getElementById('bt_EVchargerCapture').addEventListener('click', function() {
+    openModal('capture', '{{Capture}}', { id: document.querySelector('#eqlogictab .eqLogicAttr[data-l1key="id"]').value })
   })
 
   fillModels()

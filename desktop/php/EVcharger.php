@@ -25,6 +25,14 @@ $page = array('models' => EVchargerCatalog::models(translate::getLanguage()), 'p
 				<i class="fas fa-wrench"></i><br>
 				<span>{{Configuration}}</span>
 			</div>
+			<div class="cursor logoSecondary" id="bt_EVchargerScan">
+				<i class="fas fa-search"></i><br>
+				<span>{{Détecter}}</span>
+			</div>
+			<div class="cursor logoSecondary" id="bt_EVchargerProfiles">
+				<i class="fas fa-file-code"></i><br>
+				<span>{{Mes profils}}</span>
+			</div>
 			<div class="cursor logoSecondary" id="bt_EVchargerHealth">
 				<i class="fas fa-medkit"></i><br>
 				<span>{{Santé}}</span>
@@ -32,7 +40,7 @@ $page = array('models' => EVchargerCatalog::models(translate::getLanguage()), 'p
 		</div>
 		<legend><i class="fas fa-charging-station"></i> {{Mes chargeurs}}</legend>
 		<?php if (count($eqLogics) == 0) { ?>
-			<div class="text-center" style="font-size:1.2em">{{Aucun chargeur : cliquez sur Ajouter, puis choisissez son modèle et son port.}}</div>
+			<div class="text-center" style="font-size:1.2em">{{Aucun chargeur : cliquez sur Détecter pour le chercher, ou sur Ajouter pour choisir vous-même son modèle et son port.}}</div>
 		<?php } else { ?>
 			<div class="input-group" style="margin:5px">
 				<input class="form-control roundedLeft" placeholder="{{Rechercher}}" id="in_searchEqlogic">
@@ -171,8 +179,10 @@ $page = array('models' => EVchargerCatalog::models(translate::getLanguage()), 'p
 							<div class="form-group">
 								<label class="col-sm-4 control-label"></label>
 								<div class="col-sm-7">
-									<a class="btn btn-primary" id="bt_EVchargerTest"><i class="fas fa-plug"></i> {{Tester}}</a>
-									<span>{{lit le chargeur maintenant, avec les réglages de cette page}}</span>
+									<a class="btn btn-primary" id="bt_EVchargerTest" title="{{Lit le chargeur maintenant, avec les réglages de cette page}}"><i class="fas fa-plug"></i> {{Tester}}</a>
+									<a class="btn btn-default" id="bt_EVchargerScanPort" title="{{Cherche sur ce port ce qui répond, à quelle vitesse et quelle adresse}}"><i class="fas fa-search"></i> {{Détecter}}</a>
+									<a class="btn btn-default" id="bt_EVchargerRegisters" title="{{Montre les registres du chargeur, relus sans cesse}}"><i class="fas fa-table"></i> {{Registres}}</a>
+									<a class="btn btn-default" id="bt_EVchargerCapture" title="{{Enregistre les échanges avec le chargeur, pour les joindre à une demande d'aide}}"><i class="fas fa-record-vinyl"></i> {{Capturer}}</a>
 								</div>
 							</div>
 						</div>

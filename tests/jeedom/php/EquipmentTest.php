@@ -257,9 +257,37 @@ class EquipmentTest extends TestCase {
 		$this->assertNull($this->cmd('state')->value);
 	}
 
-	public function testAScanIsShownAsItGoes() {
-		EVcharger::receive(array('events' => array(array('type' => 'scan', 'port' => '/dev/ttyUSB0'), array('type' => 'other'), 3)));
-		$this->assertSame(array(array('EVcharger::scan', array('type' => 'scan', 'port' => '/dev/ttyUSB0'))), Store::$events);
+	public function testAScanAndACaptureAreShownAsTheyGo() {
+		$capture = array('type' => 'capture', 'charger' => 12, 'file' => 'a.json', 'done' => true);
+		EVcharger::receive(array('events' => array(array('type' => 'scan', 'progress' => 0.5, 'found' => array()), $capture, array('type' => 'other'), 3)));
+		$this->assertSame(array(
+			array('EVcharger::scan', array('type' => 'scan', 'progress' => 0.5, 'found' => array())),
+			array('EVcharger::capture', $capture),
+		), Store::$events);
+	}
+
+	public function testWhatAScanFoundIsShownInWordsAndWithTheEquipmentThatStandsForIt() {
+		$run = $this->charger(self::FULL, array('port' => '/dev/ttyUSB0', 'unit' => 1));
+		$disabled = $this->charger(self::FULL, array('port' => '/dev/ttyUSB1', 'unit' => '2'));
+		EVcharger::receive(array('events' => array(array('type' => 'scan', 'found' => array(
+			array('port' => '/dev/serial/by-id/x', 'unit' => 9, 'charger' => $run->getId(), 'values' => array()),
+			array('port' => '/dev/ttyUSB1', 'unit' => 2, 'values' => array('state' => 3)),
+			array('port' => '/dev/ttyUSB1', 'unit' => 3, 'values' => array()),
+		)))));
+		$found = Store::$events[0][1]['found'];
+		$this->assertSame(array($run->getId(), $disabled->getId(), null), array_map(function ($each) {
+			return $each['equipment']['id'] ?? null;
+		}, $found));
+		$this->assertSame('3 (Recharge)', $found[1]['shown'][0]['value']);
+	}
+
+	public function testWhatAScanFoundIsAddedAsThePageWouldAddIt() {
+		$settings = array('model' => self::FULL, 'port' => '/dev/ttyUSB0', 'unit' => 3, 'baudrate' => 19200, 'nonsense' => 1, 'poll' => array());
+		$eqLogic = EVcharger::add('Borne', $settings);
+		$this->assertSame(array('EVcharger', 'Borne', 1, 1), array($eqLogic->getEqType_name(), $eqLogic->getName(), $eqLogic->getIsEnable(), $eqLogic->getIsVisible()));
+		$this->assertSame(array('model' => self::FULL, 'port' => '/dev/ttyUSB0', 'unit' => 3, 'baudrate' => 19200, 'unverified' => false), $eqLogic->lineSettings());
+		$this->assertNotEmpty($eqLogic->getCmd());
+		$this->assertSame(array('Borne 2', 'Borne 3'), array(EVcharger::add('Borne', $settings)->getName(), EVcharger::add('Borne', $settings)->getName()));
 	}
 
 	public function testWidgetTextsAreThoseOfTheCatalog() {

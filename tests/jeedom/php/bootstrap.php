@@ -25,3 +25,4 @@ register_shutdown_function(function () {
 });
 
 require_once PLUGIN . '/core/php/EVcharger.inc.php';
+require_once __DIR__ . '/DaemonCase.php';
