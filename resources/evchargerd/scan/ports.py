@@ -11,6 +11,7 @@ from ..modbus.port import PTY_SLAVE_MAJORS
 
 BY_ID = Path("/dev/serial/by-id")
 PROC = Path("/proc")
+MEMORY_MAJOR = 1  # of /dev/null and the like, which everybody has open (Linux, admin-guide/devices.txt)
 
 
 def serial_ports(by_id: Path = BY_ID) -> tuple[str, ...]:
@@ -28,10 +29,11 @@ def holder(port: str, proc: Path = PROC) -> str | None:
     """
     real = os.path.realpath(port)
     try:
-        if os.major(os.stat(real).st_rdev) in PTY_SLAVE_MAJORS:
-            return None
+        major = os.major(os.stat(real).st_rdev)
     except OSError:
         return None  # a URL, or no such device: opening it will tell
+    if major in PTY_SLAVE_MAJORS or major == MEMORY_MAJOR:
+        return None
     for process in proc.iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue

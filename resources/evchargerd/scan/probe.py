@@ -153,7 +153,8 @@ class Unit:
     def recognise(self, candidates: Iterable[Candidate], line: LineSettings) -> Job[tuple[Profile, ...]]:
         """The models that fit what the unit shows, the best first.
 
-        Once a text or its very unit id says who it is, only the others of which one could say that are tried.
+        Once a text or its very unit id says who it is, only the others of which one could say that are tried. Behind
+        Modbus TCP, models of serial lines are tried only when no other fits.
         """
 
         def rank(candidate: Candidate) -> tuple[bool, bool, int]:
@@ -162,9 +163,14 @@ class Unit:
         def is_sure(candidate: Candidate) -> bool:
             return candidate.has_text or candidate.profile.line.unit == self.unit != COMMON_UNIT
 
+        def is_worth_it(candidate: Candidate) -> bool:
+            if any(map(is_sure, fitting)) and not is_sure(candidate):
+                return False
+            return not fitting or line.framing != "tcp" or candidate.speaks(line)
+
         fitting: list[Candidate] = []
         for candidate in sorted(candidates, key=rank):
-            if not candidate.reads or (any(map(is_sure, fitting)) and not is_sure(candidate)):
+            if not candidate.reads or not is_worth_it(candidate):
                 continue
             if (yield from self._is(candidate, likely=candidate.speaks(line))):
                 fitting.append(candidate)

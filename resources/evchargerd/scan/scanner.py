@@ -26,6 +26,7 @@ from .probe import Candidate, Reply, Stopped, Unit
 log = logging.getLogger(__name__)
 
 MAX_REPLIES = 12  # of an unknown device, that are shown
+MAX_SHOWN = 3  # lines named in the text of the progress
 OPEN_SECONDS = 5.0  # for the connection to a gateway
 OPEN_PAUSE = 0.1
 DEFAULT_POLL = 5
@@ -308,7 +309,8 @@ class Scanner:
         errors = {line.port: line.error for line in lines if line.error}
         progress = 1.0 if done else sum(line.progress for line in lines) / len(lines)
         busy = [line.text for line in lines if line.text and line.progress < 1.0]
-        return Progress(progress, _summary(found) if done else " ; ".join(busy[:3]), found, errors, done)
+        text = _summary(found) if done else " ; ".join(busy[:MAX_SHOWN]) or "Fin de la recherche"
+        return Progress(progress, text, found, errors, done)
 
 
 def _summary(found: Sequence[Found]) -> str:
