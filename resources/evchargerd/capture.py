@@ -183,12 +183,14 @@ class Captures:
         if self._folder is None:
             raise ActionError("le démon n'a pas de dossier pour ses captures")
         with self._lock:
+            if config.id in self._running:
+                raise ActionError("une capture de ce chargeur est déjà en cours")
             capture = Capture(bus, config, self._folder)
             timer = threading.Timer(seconds, self.stop, (config.id,))
             timer.daemon = True
             self._running[config.id] = (capture, timer)
-        bus.act(config.id, "refresh")  # so that what is read only once is in it
         timer.start()
+        bus.act(config.id, "refresh")  # so that what is read only once is in it
         return capture.path.name
 
     def stop(self, charger: int) -> str | None:
