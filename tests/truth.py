@@ -103,7 +103,7 @@ def strike(fault: str, dice: random.Random, question: bytes, answer: bytes, sett
     if fault == "truncated":
         return [(TURNAROUND, answer[:at])]
     if fault == "repeated later":
-        return [(TURNAROUND, answer), (end + dice.uniform(0.002, 0.05), answer)]
+        return [(TURNAROUND, answer), (end + dice.uniform(0.002, 0.02), answer)]
     if fault == "another unit":
         return [(TURNAROUND, RTU.answer(unit + 1, _told_elsewhere(pdu, 1 << 13), question))]
     if fault == "another function":
