@@ -59,7 +59,7 @@ class PidFile:
         """Write our pid. Raises StartError where another daemon holds the file."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError(EXIT_USAGE, f"fichier pid {self._path} : {error.strerror}") from error
         file = os.fdopen(handle, "r+")
