@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 NO_VEHICLE, WAITING, CHARGING, FINISHED, FAULT, READY = range(1, 7)  # DESIGN: the values of `state`
 PLUGGED = (WAITING, CHARGING, FINISHED, READY)
 EFFECT_POLL_S = 0.3  # between two looks whether the charger has done what it was told
+# Beyond these a float register only jitters, and every jitter would be an event in Jeedom.
+DECIMALS = {"V": 2, "A": 3, "W": 1, "kWh": 3, "°C": 1}
 NOT_THERE = (0x01, 0x02, 0x03)  # exceptions that mean "I do not have this": function, address, quantity (V1.1b3, 7)
 
 
@@ -221,7 +223,7 @@ class Charger:
             else:
                 value = self._computed(name, state)
             if value is not None:
-                fresh[name] = _typed(value, catalog.load()[name].sub_type)
+                fresh[name] = _typed(value, catalog.load()[name])
         locked = fresh.get("cable_locked", self.values.get("cable_locked"))
         if "cable_state" in self.offered and isinstance(locked, int):
             permanently = fresh.get("cable_locked_permanently", self.values.get("cable_locked_permanently", 0))
@@ -467,8 +469,10 @@ def _same(shown: Value, target: float | str | None) -> bool:
     return math.isclose(shown, target, rel_tol=1e-4, abs_tol=1e-3)
 
 
-def _typed(value: Value, sub_type: str) -> Value:
-    """As Jeedom's sub type has it: binary is 0 or 1, a string is text."""
-    if sub_type == "binary":
+def _typed(value: Value, command: catalog.Command) -> Value:
+    """As Jeedom's sub type has it: binary is 0 or 1, a string is text; a number with the decimals its unit deserves."""
+    if command.sub_type == "binary":
         return int(bool(value))
-    return str(value) if sub_type == "string" else value
+    if command.sub_type == "string":
+        return str(value)
+    return round(value, DECIMALS[command.unit]) if isinstance(value, float) and command.unit in DECIMALS else value

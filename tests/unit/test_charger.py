@@ -912,3 +912,13 @@ def test_a_fresh_memory_is_each_chargers_own() -> None:
     assert Charger(loaded, 1).memory is not Charger(loaded, 1).memory
     memory = Memory()
     assert Charger(loaded, 1, memory).memory is memory
+
+
+def test_a_float_register_that_jitters_is_no_event(clock: FrozenDateTimeFactory) -> None:
+    station = Station("mennekes-compact", clock)
+    station.connect()
+    shown = station.charger.values["voltage_1"]
+    # 0506h: 230.5 V is 4366 8000h; the last bits of a float are microvolts
+    station.set("holding", (0x0507, 0x8003))
+    station.run(station.charger.poll())
+    assert station.charger.values["voltage_1"] == shown == 230.5
