@@ -19,6 +19,7 @@ from evchargerd import profile
 from evchargerd.modbus import line as line_module
 from evchargerd.modbus.port import LineSettings, Port, open_port
 from evchargerd.profile import Profile
+from evchargerd.scan import scanner as scanner_module
 from evchargerd.scan.plan import Depth
 from evchargerd.scan.scanner import Progress, Scanner
 from evchargerd.simulator.box import SimulatedCharger
@@ -72,6 +73,7 @@ def searched() -> Iterator[tuple[Lines, Progress]]:
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         lines = Lines(stack)
         patch.setattr(line_module, "open_port", lines.open)
+        patch.setattr(scanner_module, "proves_settings", lambda port: True)  # these lines do tell, as real ones
         yield lines, Scanner(tuple(lines.ports.values()), PROFILES, Depth.QUICK).run()
 
 
@@ -85,6 +87,14 @@ def test_each_model_is_found_at_its_own_speed_among_others(searched: tuple[Lines
     models = {each.id for each in found[model.line.unit].models}
     assert models == next((twins for twins in TWINS if model.id in twins), {model.id})
     assert found[model.line.unit].values["state"] == 3
+
+
+def test_a_pty_tells_no_speed_so_the_model_s_own_is_configured(tmp_path: Path) -> None:
+    model = profile.load("heidelberg-ec")  # 19200 8E1; 9600 8N1 is tried first, and a pty answers at any speed
+    with Wire({1: Habits(SimulatedCharger(model).answer, model, LineSettings("", 19200, "E"))}) as wire:
+        port = wire.open_pty(tmp_path / "line")
+        (found,) = Scanner([port], [model, profile.load("abb-terra-ac")], Depth.QUICK).run().found
+    assert _settings(found.line) == _settings_of(model)
 
 
 def _settings_of(model: Profile) -> tuple[int, str, int, str]:

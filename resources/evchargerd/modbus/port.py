@@ -69,6 +69,15 @@ class LineSettings:
         return FIXED_SILENCE if self.baudrate > FIXED_SILENCE_ABOVE else SILENCE_CHARACTERS * self.character_time
 
 
+def proves_settings(port: str) -> bool:
+    """Whether an answer on this port shows that speed and parity are right: a gateway has its own, a pty has none."""
+    return "://" not in port and not (os.path.exists(port) and _on_pty(port))
+
+
+def _on_pty(path: str) -> bool:
+    return os.major(os.stat(path).st_rdev) in PTY_SLAVE_MAJORS
+
+
 class Port(Protocol):
     """A stream of bytes to and from the line."""
 
@@ -126,7 +135,7 @@ class SerialPort(_DescriptorPort):
     paced = True
 
     def __init__(self, settings: LineSettings) -> None:
-        on_pty = os.major(os.stat(settings.port).st_rdev) in PTY_SLAVE_MAJORS
+        on_pty = _on_pty(settings.port)
         self._serial = serial.Serial(
             settings.port,
             baudrate=settings.baudrate,

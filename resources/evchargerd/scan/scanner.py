@@ -16,7 +16,7 @@ from ..job import Job, ReadOnly, T, drive
 from ..modbus.errors import ModbusError, PortLost
 from ..modbus.frame import Request
 from ..modbus.line import Line
-from ..modbus.port import LineSettings
+from ..modbus.port import LineSettings, proves_settings
 from ..profile import Profile
 from ..rules import Value
 from .plan import Depth, Look, known_line, possible, unknown_line
@@ -89,6 +89,14 @@ def shown(line: LineSettings) -> str:
         return "Modbus TCP"
     framing = "" if line.framing == "rtu" else f" {line.framing}"
     return f"{line.baudrate} 8{line.parity}{line.stopbits}{framing}"
+
+
+def told(line: LineSettings, models: Sequence[Profile]) -> LineSettings:
+    """The settings to configure: those that got an answer, or the model's own where any would have got it."""
+    if not models or line.framing == "tcp" or proves_settings(line.port):
+        return line
+    own = models[0].line
+    return LineSettings(line.port, own.baudrate, own.parity, own.stopbits, line.framing)
 
 
 class Guests(Protocol):
@@ -233,7 +241,8 @@ class LineScan:
                 self._answered.add(number)
                 models = yield from unit.recognise(possible(look.line, self.models), look.line)
                 values = (yield from self._values(models[0], number)) if models else {}
-                self.found.append(Found(look.line, number, models, unit.replies, values))
+                line = look.line if self._owner is not None else told(look.line, models)
+                self.found.append(Found(line, number, models, unit.replies, values))
                 self._changed()
             elif unit.noise:
                 self._noise.append(f"{shown(look.line)}, adresse {number}")
