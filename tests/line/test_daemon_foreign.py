@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from callback import Callback
-from line.test_foreign_peers import LIBMODBUS, cable, libmodbus_server
-from pymodbus.server import ModbusSerialServer
+from line.test_foreign_peers import LIBMODBUS, cable, libmodbus_server, pymodbus_server
 from pymodbus.simulator import DataType, SimData, SimDevice
 from running import RunningDaemon
 
@@ -62,32 +58,9 @@ def _device(unit: int, model: str) -> SimDevice:
     return SimDevice(unit, simdata=tuple(tables))
 
 
-@contextmanager
-def pymodbus_chargers(port: str) -> Iterator[None]:
-    loop = asyncio.new_event_loop()
-    started, stopped = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        devices = [_device(unit, model) for unit, model in MODELS.items()]
-        server = ModbusSerialServer(devices, port=port, baudrate=SPEED["baudrate"])
-        await server.serve_forever(background=True)
-        started.set()
-        await stopped.wait()
-        await server.shutdown()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(10)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stopped.set)
-        thread.join(10)
-        loop.close()
-
-
 def test_six_models_on_one_line_played_by_pymodbus_show_their_examples(tmp_path: Path) -> None:
-    with cable() as (ours, theirs), pymodbus_chargers(theirs), Callback() as jeedom:
+    devices = [_device(unit, model) for unit, model in MODELS.items()]
+    with cable() as (ours, theirs), pymodbus_server(theirs, devices), Callback() as jeedom:
         chargers = [
             {"id": unit, "model": model, "port": ours, "unit": unit, "poll": 1, **SPEED}
             for unit, model in MODELS.items()

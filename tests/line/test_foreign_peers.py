@@ -56,24 +56,27 @@ def cable() -> Iterator[tuple[str, str]]:
 # pymodbus
 
 
-@contextmanager
-def pymodbus_server(port: str) -> Iterator[None]:
+def pymodbus_device() -> SimDevice:
     """Unit 1 with coils, discrete inputs, holding and input registers 0..99, all 0 but holding 10..14 = 1..5."""
-    loop = asyncio.new_event_loop()
-    started = threading.Event()
     holding_registers = [SimData(0, values=[0] * 10 + [1, 2, 3, 4, 5] + [0] * 85, datatype=DataType.REGISTERS)]
     bits = [SimData(0, values=[False] * 112, datatype=DataType.BITS)]
     inputs = [SimData(0, values=[7] * 100, datatype=DataType.REGISTERS)]
+    return SimDevice(1, simdata=(bits, bits, holding_registers, inputs))
+
+
+@contextmanager
+def pymodbus_server(port: str, devices: SimDevice | list[SimDevice]) -> Iterator[None]:
+    """These devices, served in a thread."""
+    loop = asyncio.new_event_loop()
+    started, stopped = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        device = SimDevice(1, simdata=(bits, bits, holding_registers, inputs))
-        server = ModbusSerialServer(device, port=port, baudrate=38400)
+        server = ModbusSerialServer(devices, port=port, baudrate=38400)
         await server.serve_forever(background=True)
         started.set()
         await stopped.wait()
         await server.shutdown()
 
-    stopped = asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     assert started.wait(10)
@@ -87,7 +90,7 @@ def pymodbus_server(port: str) -> Iterator[None]:
 
 @pytest.fixture
 def pymodbus_line(bench: Bench) -> Iterator[Line]:
-    with cable() as (ours, theirs), pymodbus_server(theirs):
+    with cable() as (ours, theirs), pymodbus_server(theirs, pymodbus_device()):
         yield bench.line(ours)
 
 
