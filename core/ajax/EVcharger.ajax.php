@@ -53,6 +53,10 @@ try {
 			ajax::success(array('models' => EVchargerCatalog::models(translate::getLanguage())));
 
 		case 'capture': // its end comes as an event EVcharger::capture
+			$eqLogic = eqLogic::byId(init('id'));
+			if (!is_object($eqLogic) || !$eqLogic->getIsEnable() || $eqLogic->getConfiguration('model') == '') {
+				throw new Exception(__('Choisissez un modèle, activez l\'équipement et sauvegardez : le démon n\'écoute que les chargeurs qu\'il lit', __FILE__));
+			}
 			ajax::success(EVchargerDaemon::ask(array('action' => 'capture', 'charger' => (int) init('id'), 'seconds' => init('seconds'))));
 		case 'capture_stop':
 			ajax::success(EVchargerDaemon::ask(array('action' => 'capture', 'charger' => (int) init('id'), 'stop' => true)));

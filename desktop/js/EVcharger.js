@@ -65,7 +65,9 @@
   function openModal(_name, _title, _told = {}) {
     Object.assign(EVchargerPage, { element, option, ask, download, listen, told: _told })
     jeeDialog.dialog({
-      id: 'jee_modal',
+      id: 'jee_EVcharger',
+      height: '80vh',
+      top: '8vh',
       title: _title,
       contentUrl: 'index.php?v=d&plugin=EVcharger&modal=' + _name
     })

@@ -5,7 +5,7 @@ if (!isConnect('admin')) {
 }
 ?>
 <div id="md_EVchargerRegisters" class="EVchargerModal">
-	<p>{{Lecture seule, avec les réglages de la page de l'équipement. Ce qui vient de changer est en couleur : branchez le véhicule, changez un réglage, et regardez quel registre bouge.}}</p>
+	<p>{{Lecture seule, avec les réglages de la page de l'équipement. Ce qui vient de changer est en couleur : branchez le véhicule, changez un réglage, et regardez quel registre bouge. Une plage où manque un registre est souvent refusée tout entière : réduisez-la.}}</p>
 	<div class="EVchargerBar">
 		<label>{{Table}}
 			<select class="form-control" data-role="table">

@@ -102,10 +102,11 @@ if (!isConnect('admin')) {
 			} else if (last.done) {
 				if (told.use) actions.append(button('btn-primary', 'fa-check', '{{Utiliser}}', function() {
 					told.use(settings(_found, chosen()))
-					jeeDialog.get('#jee_modal').close()
+					jeeDialog.get(box).close()
 				}), ' ')
 				const text = _found.models.length ? '{{Ajouter}}' : '{{Ajouter sans modèle}}'
 				actions.append(button('btn-success', 'fa-plus-circle', text, () => add(_found, chosen())))
+				if (!_found.models.length) actions.append(element('div', {}, '{{pour explorer ses registres, puis le décrire dans Mes profils}}'))
 			}
 			return element('tr', {}, element('td', {}, EVchargerPage.ports[_found.port] ?? _found.port), element('td', { class: 'EVchargerLine' }, line(_found)), element('td', {}, _found.unit), device, shows, actions)
 		}
@@ -167,5 +168,11 @@ if (!isConnect('admin')) {
 			if (_number === null) show({ ...last, done: true }) // it has ended unheard
 		}, fail))
 		EVchargerPage.listen('EVcharger::scan', box, show)
+
+		// Closed by its cross, it leaves the list behind it without what was added.
+		box.closest('.jeeDialog').querySelector('.btClose').addEventListener('click', function close(_event) {
+			_event.currentTarget.removeEventListener('click', close, true)
+			if (box.isConnected && added.size && !told.use) setTimeout(() => jeedomUtils.loadPage('index.php?v=d&m=EVcharger&p=EVcharger'))
+		}, true)
 	})()
 </script>

@@ -299,6 +299,107 @@ def test_a_scenario_set_off_by_the_state_locks_the_cable(simulator: Simulator) -
         do(f"scenario::byId({scenario})->remove();")
 
 
+def open_tool(page: Any, button: str, name: str) -> Any:
+    page.click(button)
+    page.wait_for_selector(f"#md_EVcharger{name}")
+    return page.locator(f"#md_EVcharger{name}")
+
+
+def close_tool(page: Any) -> None:
+    page.click("#jee_EVcharger .btClose")
+
+
+def role(name: str) -> str:
+    return f'[data-role="{name}"]'
+
+
+def test_a_charger_is_found_and_added_by_a_click(page: Any, simulator: Simulator) -> None:
+    other = Simulator()
+    try:
+        show(page, "v=d&m=EVcharger&p=EVcharger")
+        scan = open_tool(page, "#bt_EVchargerScan", "Scan")
+        for port, label in ((simulator.port, "Déjà configuré"), (other.port, "Ajouter")):
+            scan.locator(role("port")).select_option("")
+            scan.locator(role("typed")).locator("input").fill(port)
+            scan.locator(role("depth")).select_option("quick")
+            scan.locator(role("start")).click()
+            scan.locator(f'tbody tr:has-text("{port}"):has-text("{label}")').wait_for(timeout=120000)
+            scan.locator(role("start")).wait_for(timeout=120000)
+        assert "ABB Terra AC" in scan.locator("tbody").inner_text()
+        scan.locator("tbody .btn-success").click()
+        scan.locator(".label-success").wait_for()
+        added = "eqLogic::byType('EVcharger')[1]"
+        online = f"cmd::byEqLogicIdAndLogicalId({added}->getId(), 'online')->execCmd()"
+        until(lambda: php(online) == 1, 20, "the added charger answers")
+        assert php(f"{added}->getConfiguration('model')") == MODEL
+        close_tool(page)
+        page.locator(".eqLogicDisplayCard").nth(1).wait_for()
+    finally:
+        other.stop()
+        do("foreach (array_slice(eqLogic::byType('EVcharger'), 1) as $added) { $added->remove(); }")
+
+
+def test_a_user_writes_a_profile_of_his_own(page: Any) -> None:
+    show(page, "v=d&m=EVcharger&p=EVcharger")
+    profiles = open_tool(page, "#bt_EVchargerProfiles", "Profiles")
+    text = profiles.locator(role("text"))
+    profiles.locator(role("from")).select_option(MODEL)
+    page.wait_for_function("document.querySelector('#md_EVchargerProfiles textarea').value.includes('\"points\"')")
+    good = json.loads(text.input_value())
+    assert good["id"] == f"mon-{MODEL}"
+    text.fill(json.dumps(good | {"brand": 3}, indent=2))
+    profiles.locator(role("save")).click()
+    profiles.locator(".alert-danger").wait_for()
+    assert "$.brand" in profiles.locator(".alert-danger").inner_text()
+    kept = JEEDOM / f"plugins/EVcharger/data/chargers/mon-{MODEL}.json"
+    assert not kept.exists()
+    text.fill(json.dumps(good, indent=2))
+    profiles.locator(role("save")).click()
+    profiles.locator(f'tr[data-id="mon-{MODEL}"] .label-success').wait_for()
+    assert json.loads(kept.read_text()) == good
+    assert page.locator(f'#sel_EVchargerModel option[value="mon-{MODEL}"]').count() == 1, "it can be chosen at once"
+    profiles.locator(f'tr[data-id="mon-{MODEL}"] .fa-trash').click()
+    page.click('button[data-type="confirm"]:visible')
+    profiles.locator(f'tr[data-id="mon-{MODEL}"]').wait_for(state="detached")
+    assert not kept.exists()
+
+
+def test_registers_are_shown_as_they_are_read(page: Any) -> None:
+    show_charger(page)
+    registers = open_tool(page, "#bt_EVchargerRegisters", "Registers")
+    registers.locator(role("address")).fill("0x400C")  # ABB, TAC Modbus Communication: charging state, 2 registers
+    registers.locator(role("count")).fill("2")
+    registers.locator(role("go")).click()
+    registers.locator("tbody tr").nth(1).wait_for()
+    assert registers.locator("tbody tr").first.inner_text().startswith("16396")
+    registers.locator(role("as")).locator("select").select_option("uint32")
+    assert registers.locator("tbody tr").count() == 1
+    registers.locator(role("address")).fill("beaucoup")
+    registers.locator(role("address")).press("Enter")
+    registers.locator(".alert-danger").wait_for()
+
+
+def test_a_capture_is_given_to_an_administrator_only(page: Any) -> None:
+    show_charger(page)
+    capture = open_tool(page, "#bt_EVchargerCapture", "Capture")
+    capture.locator(role("seconds")).fill("3")
+    capture.locator(role("start")).click()
+    capture.locator(".alert-success").wait_for(timeout=30000)
+    with page.expect_download() as download:
+        capture.locator("tbody .btn").first.click()
+    captured = json.loads(Path(download.value.path()).read_text())
+    assert captured["frames"]
+    assert captured["profile"]["id"] == MODEL
+    assert "127.0.0.1" not in json.dumps(captured)
+    name = download.value.suggested_filename
+    stranger = page.context.browser.new_context().request
+    assert stranger.get(f"{URL}/plugins/EVcharger/data/captures/{name}").status == 403
+    refused = stranger.post(
+        f"{URL}/plugins/EVcharger/core/ajax/EVcharger.ajax.php", form={"action": "capture_text", "name": name}
+    )
+    assert refused.json()["state"] == "error"
+
+
 def test_disabled_it_stops_and_enabled_it_is_back(simulator: Simulator) -> None:
     do("plugin::byId('EVcharger')->setIsEnable(0);")
     until(lambda: not daemons(), 10, "the daemon has stopped")
