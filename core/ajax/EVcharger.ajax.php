@@ -30,8 +30,10 @@ try {
 			}
 			ajax::success();
 
-		case 'scan': // what it finds comes as events EVcharger::scan
-			ajax::success(EVchargerDaemon::ask(array('action' => 'scan', 'port' => init('port'), 'depth' => init('depth')))['scan']);
+		case 'scan':
+			ajax::success(EVcharger::scan(init('port'), init('depth')));
+		case 'scan_state':
+			ajax::success(EVcharger::scanState());
 		case 'scan_stop':
 			ajax::success(EVchargerDaemon::ask(array('action' => 'scan', 'stop' => true))['scan']);
 		case 'add':

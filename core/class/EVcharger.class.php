@@ -10,6 +10,8 @@ require_once __DIR__ . '/EVchargerCaptures.class.php';
 
 class EVcharger extends eqLogic {
 	const STATUS_SECONDS = 5;
+	const SCAN = 'EVcharger::scan'; // key in the core's cache: an event of the core holds 8192 characters, a scan more
+	const SCAN_SECONDS = 600; // without news of it, after which a scan is forgotten
 	const AUTO_MODE_SECONDS = 60; // the core gives auto mode back within seconds
 	const LINE_SETTINGS = array('model', 'port', 'unit', 'baudrate', 'parity', 'stopbits', 'poll', 'unverified');
 
@@ -124,11 +126,22 @@ class EVcharger extends eqLogic {
 			$type = is_array($event) ? $event['type'] ?? '' : '';
 			if ($type === 'scan') {
 				$event['found'] = array_map(array(__CLASS__, 'describeFound'), array_filter((array) ($event['found'] ?? array()), 'is_array'));
-			}
-			if (in_array($type, array('scan', 'capture'), true)) {
-				event::add('EVcharger::' . $type, $event);
+				cache::set(self::SCAN, $event, self::SCAN_SECONDS);
+			} elseif ($type === 'capture') {
+				event::add('EVcharger::capture', $event);
 			}
 		}
+	}
+
+	/** Begins the search of a port, or of all; its number. What the daemon posts of it is kept for the page that asks. */
+	public static function scan(string $port, string $depth): int {
+		cache::delete(self::SCAN);
+		return EVchargerDaemon::ask(array('action' => 'scan', 'port' => $port, 'depth' => $depth))['scan'];
+	}
+
+	/** How far the search is and what it has found; null when there is none. */
+	public static function scanState(): ?array {
+		return cache::byKey(self::SCAN)->getValue(null);
 	}
 
 	/** What a scan has found, with its values in words, and the equipment that already stands for it. */

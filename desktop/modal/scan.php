@@ -42,12 +42,15 @@ if (!isConnect('admin')) {
 	(function() {
 		"use strict"
 
+		const PERIOD_MS = 1000
+
 		const { element, option, ask, told } = EVchargerPage
 		const box = document.getElementById('md_EVchargerScan')
 		const role = _name => box.querySelector('[data-role="' + _name + '"]')
 		const typed = role('typed').querySelector('input')
 		const added = new Map() // what became of a result, by place()
 		let last = { found: [], done: true }
+		let timer = null
 
 		function place(_found) {
 			return [_found.port, _found.baudrate, _found.parity, _found.stopbits, _found.unit].join(' ')
@@ -138,6 +141,23 @@ if (!isConnect('admin')) {
 			role('found').tBodies[0].replaceChildren(..._event.found.map(row))
 		}
 
+		/** Shows how far the search is until it has ended, or is not there. */
+		function follow() {
+			clearTimeout(timer)
+			if (!box.isConnected) return // the modal is closed
+			ask('scan_state', {}, function(_state) {
+				if (_state && !(last.done && _state.done)) show(_state)
+				again()
+			}, function(_text) {
+				fail(_text)
+				again()
+			})
+		}
+
+		function again() {
+			if (!last.done) timer = setTimeout(follow, PERIOD_MS)
+		}
+
 		function fail(_text) {
 			role('errors').replaceChildren(element('div', { class: 'alert alert-danger' }, _text))
 		}
@@ -159,6 +179,7 @@ if (!isConnect('admin')) {
 			role('errors').replaceChildren()
 			ask('scan', { port: port, depth: role('depth').value }, function() {
 				show({ found: [], done: false, progress: 0, text: '{{Recherche en cours…}}' })
+				follow()
 			}, function(_text) {
 				fail(_text)
 				role('stop').style.display = '' // of one that runs already
@@ -166,8 +187,11 @@ if (!isConnect('admin')) {
 		})
 		role('stop').addEventListener('click', () => ask('scan_stop', {}, function(_number) {
 			if (_number === null) show({ ...last, done: true }) // it has ended unheard
-		}, fail))
-		EVchargerPage.listen('EVcharger::scan', box, show)
+		}, function(_text) {
+			show({ ...last, done: true })
+			fail(_text)
+		}))
+		follow() // one that was begun before this window was opened
 
 		// Closed by its cross, it leaves the list behind it without what was added.
 		box.closest('.jeeDialog').querySelector('.btClose').addEventListener('click', function close(_event) {

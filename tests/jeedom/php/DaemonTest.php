@@ -147,6 +147,15 @@ class DaemonTest extends DaemonCase {
 		$this->assertSame(array('Borne', 'En ligne, dernière réponse il y a 90 s', true), array($tests[0]['test'], $tests[0]['result'], $tests[0]['state']));
 	}
 
+	public function testANewScanIsNotTakenForTheOneBeforeIt() {
+		EVcharger::deamon_start();
+		EVcharger::receive(array('events' => array(array('type' => 'scan', 'id' => 1, 'done' => true))));
+		$this->answer('{"ok": true, "scan": 1}');
+		$this->assertSame(1, EVcharger::scan('/dev/ttyUSB0', 'quick'));
+		$this->assertNull(EVcharger::scanState());
+		$this->assertSame(array('apikey' => jeedom::KEY, 'action' => 'scan', 'port' => '/dev/ttyUSB0', 'depth' => 'quick'), $this->kept('asked.json'));
+	}
+
 	public function testHealthSaysWhoDoesNotAnswer() {
 		$this->action('refresh');
 		$this->assertSame(array('Ne répond pas', false), array(EVcharger::health()[0]['result'], EVcharger::health()[0]['state']));

@@ -16,6 +16,7 @@ class Store {
 	public static array $config = array();
 	public static array $log = array();
 	public static array $events = array();
+	public static array $cache = array();
 	public static array $launched = array();
 	public static array $withHistory = array();
 	public static array $usedByScenario = array();
@@ -29,7 +30,7 @@ class Store {
 	}
 
 	public static function clear(): void {
-		self::$eqLogics = self::$cmds = self::$config = self::$log = self::$events = array();
+		self::$eqLogics = self::$cmds = self::$config = self::$log = self::$events = self::$cache = array();
 		self::$launched = self::$withHistory = self::$usedByScenario = array();
 		self::$writes = 0;
 		translate::$language = 'fr_FR';
@@ -267,6 +268,27 @@ class system {
 class event {
 	public static function add($name, $options) {
 		Store::$events[] = array($name, $options);
+	}
+}
+
+class cache {
+	private $value = null;
+
+	public static function set($key, $value, $lifetime = 0) {
+		Store::$cache[$key] = new cache();
+		Store::$cache[$key]->value = $value;
+	}
+
+	public static function byKey($key) {
+		return Store::$cache[$key] ?? new cache();
+	}
+
+	public static function delete($key) {
+		unset(Store::$cache[$key]);
+	}
+
+	public function getValue($default = '') {
+		return $this->value ?? $default;
 	}
 }
 
