@@ -257,7 +257,8 @@ class EVcharger extends eqLogic {
 		$names = array_map(function ($other) {
 			return $other->getName();
 		}, eqLogic::byType(__CLASS__));
-		$eqLogic->setName(self::unusedName($name, $names));
+		$eqLogic->setName(preg_replace('/\s*\/\s*/', ' ', $name)); // the core drops some characters, slashes among them
+		$eqLogic->setName(self::unusedName($eqLogic->getName(), $names));
 		foreach (array_intersect_key(array_filter($settings, 'is_scalar'), array_flip(self::LINE_SETTINGS)) as $key => $value) {
 			$eqLogic->setConfiguration($key, $value);
 		}

@@ -90,25 +90,33 @@ class EVchargerCatalog {
 	public static function models(string $language): array {
 		$models = array();
 		foreach (self::profiles() as $profile) {
-			$models[] = array(
-				'id' => $profile['id'],
-				'brand' => $profile['brand'],
-				'model' => $profile['model'],
-				'rebrands' => $profile['rebrands'] ?? array(),
-				'picture' => self::picture($profile),
-				'confidence' => $profile['confidence'],
-				'sources' => array_values($profile['sources']),
-				'notes' => array_map(function ($note) use ($language) {
-					return self::text($note, $language);
-				}, $profile['notes']),
-				'line' => $profile['line'],
-				'unverified' => self::names(self::unverified($profile), $language),
-			);
+			try {
+				$models[] = self::model($profile, $language);
+			} catch (TypeError $e) {
+				continue; // a file that someone put there unchecked: « Mes profils » says what is wrong with it
+			}
 		}
 		usort($models, function ($a, $b) {
 			return strcasecmp($a['brand'] . ' ' . $a['model'], $b['brand'] . ' ' . $b['model']);
 		});
 		return $models;
+	}
+
+	private static function model(array $profile, string $language): array {
+		return array(
+			'id' => $profile['id'],
+			'brand' => $profile['brand'],
+			'model' => $profile['model'],
+			'rebrands' => $profile['rebrands'] ?? array(),
+			'picture' => self::picture($profile),
+			'confidence' => $profile['confidence'],
+			'sources' => array_values($profile['sources']),
+			'notes' => array_map(function ($note) use ($language) {
+				return self::text($note, $language);
+			}, $profile['notes']),
+			'line' => $profile['line'],
+			'unverified' => self::names(self::unverified($profile), $language),
+		);
 	}
 
 	/** What these commands are called, in this language. */

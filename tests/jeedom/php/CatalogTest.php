@@ -73,6 +73,13 @@ class CatalogTest extends TestCase {
 		}
 	}
 
+	public function testAProfileOfAnotherShapeDoesNotKeepThePageFromItsModels() {
+		$this->keep('mine.json', array('notes' => array(3)) + self::PROFILE);
+		$this->assertCount(count(glob(REPOSITORY . '/core/config/chargers/*.json')), EVchargerCatalog::models('fr_FR'));
+		$this->keep('mine.json', array('brand' => array()) + self::PROFILE);
+		$this->assertNull(EVchargerCatalog::profile('mine'));
+	}
+
 	public function testEveryShippedModelIsShownInBothLanguages() {
 		$french = EVchargerCatalog::models('fr_FR');
 		$this->assertCount(count(glob(REPOSITORY . '/core/config/chargers/*.json')), $french);

@@ -286,7 +286,9 @@ class EquipmentTest extends TestCase {
 		$this->assertSame(array('EVcharger', 'Borne', 1, 1), array($eqLogic->getEqType_name(), $eqLogic->getName(), $eqLogic->getIsEnable(), $eqLogic->getIsVisible()));
 		$this->assertSame(array('model' => self::FULL, 'port' => '/dev/ttyUSB0', 'unit' => 3, 'baudrate' => 19200, 'unverified' => false), $eqLogic->lineSettings());
 		$this->assertNotEmpty($eqLogic->getCmd());
-		$this->assertSame(array('Borne 2', 'Borne 3'), array(EVcharger::add('Borne', $settings)->getName(), EVcharger::add('Borne', $settings)->getName()));
+		$this->assertSame(array('Borne 2', 'A B', 'A B 2'), array_map(function ($name) use ($settings) {
+			return EVcharger::add($name, $settings)->getName();
+		}, array('Borne', 'A / B', 'A / B')));
 	}
 
 	public function testWidgetTextsAreThoseOfTheCatalog() {
