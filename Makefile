@@ -55,7 +55,12 @@ lint: test-packages $(VENV)/ready
 	@if command -v php >/dev/null; then find core desktop plugin_info tests -name '*.php' -print0 | xargs -0 -r -n1 php -l | grep -v '^No syntax errors' && exit 1 || echo "php -l: no errors"; else echo "SKIPPED php -l: no php"; fi
 	@$(BIN)/python tests/check_schemas.py
 
-bench: $(VENV)/ready
+$(VENV)/bench-ready: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/bench-ready
+	@$(call apt,libmodbus5)
 	@PYTHONPATH=resources:tests $(BIN)/python -m bench $(BENCH)
 
 MINUTES ?= 60

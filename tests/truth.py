@@ -40,6 +40,8 @@ FAULTS = (
     "exception",
     "exception with a wrong CRC",
 )
+#: Those that change what an answer says, and make it whole again.
+DATA_FAULTS = ("another unit", "another function", "another count", "wrong echoed address or value")
 
 
 class Teller:
@@ -171,6 +173,8 @@ def random_faults(
         kind = dice.choice(FAULTS)
         if kind == "echo of the question" and question[1] == 6:
             kind = "silence"  # here a returned question is an answer, and nothing on the wire tells it from one
+        if answer[1] & 0x80 and kind in DATA_FAULTS:
+            kind = "flipped bit"  # the slave itself refuses: there is no data to falsify
         if kind == "late" and dice.random() < 0.5:
             return [(dice.uniform(*late), answer)]
         if kind == "late":
