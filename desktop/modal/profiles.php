@@ -65,7 +65,7 @@ if (!isConnect('admin')) {
 			const actions = element('td', { class: 'EVchargerActions' },
 				button('fa-pencil-alt', '{{Modifier}}', () => ask('profile', { id: _profile.id }, function(_text) {
 					edit(_text, _profile.id)
-					if (_profile.error != '') fault(_profile.error)
+					if (isJson() && _profile.error != '') fault(_profile.error)
 				}, failed)), ' ',
 				button('fa-download', '{{Télécharger}}', () => ask('profile', { id: _profile.id }, _text => download(_profile.id + '.json', _text), failed)), ' ',
 				button('fa-trash', '{{Supprimer}}', () => jeeDialog.confirm('{{Supprimer le profil}} ' + _profile.id + ' ?', function(_yes) {
@@ -145,7 +145,7 @@ if (!isConnect('admin')) {
 		/** Shows what the daemon says, « $.path : what was expected », and goes there. */
 		function fault(_text) {
 			result('danger', _text)
-			const path = _text.match(/^\$[^\s]*/)
+			const path = _text.match(/^\$[.[]\S*/) // not $ alone, the whole
 			if (!path || jsonFault()) return
 			const before = select(offset(path[0]))
 			result('danger', '{{Ligne}} ' + before.length + ' : ' + _text)
