@@ -106,10 +106,10 @@ if (!isConnect('admin')) {
 				if (token[0] == '}' || token[0] == ']') stack.pop()
 				else if (token[0] == ',') top.key = top.list ? top.key + 1 : null
 				else if (top && !top.list && top.key === null) top.key = JSON.parse(token[0])
-				const matched = stack.length <= wanted.length && stack.every((_level, _i) => _level.key === wanted[_i]) ? stack.length : 0
-				if (matched > best) {
-					best = matched
-					found = token.index + (token[0] == ',' ? 1 : 0)
+				const isThere = token[0] != ',' && stack.length <= wanted.length && stack.every((_level, _i) => _level.key === wanted[_i])
+				if (isThere && stack.length > best) {
+					best = stack.length
+					found = token.index
 				}
 				if (token[0] == '{') stack.push({ list: false, key: null })
 				if (token[0] == '[') stack.push({ list: true, key: 0 })
