@@ -83,7 +83,7 @@ if (!isConnect('admin')) {
 			ask('add', { name: title, settings: JSON.stringify(settings(_found, _model)) }, function(_equipment) {
 				added.set(place(_found), _equipment)
 				show(last)
-			})
+			}, fail)
 		}
 
 		function row(_found) {
