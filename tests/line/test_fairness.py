@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from bench.speed import LINES, limit_s
@@ -21,7 +22,7 @@ from evchargerd import bus as bus_module
 from evchargerd import profile
 from evchargerd.bus import Bus
 from evchargerd.config import ChargerConfig
-from evchargerd.modbus.frame import Request
+from evchargerd.modbus.frame import Request, Rtu
 from evchargerd.modbus.line import LineSettings
 from evchargerd.profile import Profile
 from evchargerd.simulator.wire import Slave, Wire
@@ -118,3 +119,25 @@ def test_a_cycle_is_within_a_twentieth_of_the_wire_limit_and_keeps_the_silence(
             assert line.transact(question, timeout=1.0) == tuple(range(count))
         assert (clock.now - began) / 100 < 1.05 * limit_s(settings, count)
     assert wire.counters.too_early == wire.counters.collisions == 0
+
+
+def test_what_it_takes_to_check_an_answer_is_part_of_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow processor has the silence to think in: it begins with the last byte, not with the last thought."""
+    settings = LineSettings("/dev/ttyS0", 9600)
+    clock = Clock(random.Random(1))
+    wire = VirtualWire(clock, {1: counting}, settings)
+    hunt = Rtu.hunt
+
+    def slow_hunt(framing: Rtu, *given: Any, **named: Any) -> object:
+        clock.now += 0.001
+        return hunt(framing, *given, **named)
+
+    monkeypatch.setattr(Rtu, "hunt", slow_hunt)
+    with virtual_line(wire, clock, settings) as line:
+        question = Request.read(1, "holding", 0, 10)
+        line.transact(question, timeout=1.0)
+        began = clock.now
+        for _ in range(20):
+            line.transact(question, timeout=1.0)
+        assert (clock.now - began) / 20 < 1.02 * limit_s(settings, 10)
+    assert wire.counters.too_early == 0

@@ -97,7 +97,10 @@ class _Doubt:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One question on the wire and what was heard since. `ambiguous`: its echo would pass for its answer."""
+    """One question on the wire and what was heard since, last at `heard_at` (0: nothing yet).
+
+    `ambiguous`: its echo would pass for its answer.
+    """
 
     request: Request
     frame: bytes
@@ -106,6 +109,7 @@ class _Exchange:
     sent: float
     ambiguous: bool
     received: bytearray = field(default_factory=bytearray)
+    heard_at: float = 0.0
     ignored: int = 0  # so many of the bytes received
     found: Answer | Rejected | None = None
     begun: bool = False
@@ -247,7 +251,7 @@ class Line:
             port.write(frame)
             self._listen(port, exchange)
         finally:
-            self._quiet_since = self._ended[request.unit] = time.monotonic()
+            self._quiet_since = self._ended[request.unit] = exchange.heard_at or time.monotonic()
             self.statistics.bytes_received += len(exchange.received)
             self._trace("<", exchange.received)
         self._silences = 0 if exchange.received else self._silences + 1
@@ -294,6 +298,7 @@ class Line:
             now = time.monotonic()
             early = now < exchange.sent + TOO_EARLY * exchange.wire_time
             exchange.received += data
+            exchange.heard_at = now if data else exchange.heard_at
             reply = exchange.reply(bool(self._echo))
             exchange.found = self._framing.hunt(reply, request, over=not data)
             if exchange.found and not ambiguous and exchange.frame.startswith(reply):
