@@ -278,6 +278,25 @@ def _faults(document: Any) -> Iterator[tuple[str, str]]:
         yield error.json_path, _expected(error)
 
 
+# What the schema's patterns ask for, in words.
+PATTERNS = {
+    "^[a-z0-9][a-z0-9-]{1,48}$": "un identifiant en minuscules, chiffres et tirets",
+    "^[a-z][a-z0-9_]{0,48}$": "un nom en minuscules, chiffres et _",
+    "^[A-Z][0-9]?$": "une lettre de source, par exemple M ou O2",
+    "^[A-Z][0-9]?(,[A-Z][0-9]?)*$": "des lettres de sources, par exemple M,O",
+    "^[0-9]{1,5}$": "une adresse en décimal",
+    "^[0-9]{1,10}$": "un nombre entier en décimal",
+    "^0x[0-9A-Fa-f]{1,4}$": "une adresse : un nombre, ou 0x et de 1 à 4 chiffres hexadécimaux",
+    "^0x[0-9A-Fa-f]{1,8}$": "un nombre, ou 0x et de 1 à 8 chiffres hexadécimaux",
+    "^-?[1-9][0-9]{0,5}/[1-9][0-9]{0,5}$": "un nombre, ou une fraction comme 1/256",
+    "^([^{}]|\\{(high|low)?[0-9]{1,2}:(0?[1-4])?[xXdc]\\}|\\{value:([dxX]|\\.[0-9]f)\\})*$": (
+        "un texte avec des octets comme {0:02x}, {1:c}, {high2:d}, ou {value:d}, {value:.2f}"
+    ),
+    "^(value|last_limit|same|0x[0-9A-Fa-f]{1,8})$": "un nombre, value, last_limit ou same",
+    "^value$": "un nombre, ou value",
+}
+
+
 def _expected(error: Any) -> str:
     wanted, got = error.validator_value, error.instance
     match error.validator:
@@ -292,7 +311,7 @@ def _expected(error: Any) -> str:
         case "type":
             return f"type {' ou '.join(wanted) if isinstance(wanted, list) else wanted} (et non {_shown(got)})"
         case "pattern":
-            return f"une valeur de la forme {wanted} (et non {_shown(got)})"
+            return f"{PATTERNS[wanted]} (et non {_shown(got)})"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             return f"{error.validator} {wanted} (et non {_shown(got)})"
         case "minItems" | "minProperties" | "minLength":

@@ -232,3 +232,19 @@ def test_an_unknown_model_is_refused_and_cannot_lead_out_of_the_folders() -> Non
     for model in ("tesla", "../charger.schema", "", "abb-terra-ac.json"):
         with pytest.raises(ProfileError, match="modèle inconnu"):
             profile.load(model)
+
+
+def test_every_pattern_of_the_schema_is_told_in_words() -> None:
+    patterns: set[str] = set()
+
+    def collect(part: object) -> None:
+        if isinstance(part, dict):
+            patterns.update(value for key, value in part.items() if key == "pattern" and isinstance(value, str))
+            for value in part.values():
+                collect(value)
+        elif isinstance(part, list):
+            for value in part:
+                collect(value)
+
+    collect(json.loads((profile.SHIPPED_DIR.parent / "charger.schema.json").read_text(encoding="utf-8")))
+    assert patterns == set(profile.PATTERNS)
