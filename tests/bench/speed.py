@@ -112,18 +112,17 @@ def rows(settings: LineSettings, count: int, masters: tuple[str, ...]) -> list[R
 
 
 def import_cost(name: str) -> tuple[float, float]:
-    """Milliseconds to import what this master needs, and resident MB, beyond those of a bare interpreter."""
-    tell = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-
-    def once(code: str) -> tuple[float, float]:
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code + tell], stdout=subprocess.PIPE, text=True, check=True)
-        return 1000 * (time.monotonic() - began), int(done.stdout) / 1024
-
-    bare = [once("") for _ in range(IMPORTS_TIMED)]
-    full = [once(IMPORTS[name] + "; ") for _ in range(IMPORTS_TIMED)]
-    milliseconds = statistics.median(ms for ms, _ in full) - statistics.median(ms for ms, _ in bare)
-    return milliseconds, statistics.median(mb for _, mb in full)
+    """Milliseconds to import what this master needs, and resident MB of a process that has; medians."""
+    code = (
+        "import time; began = time.perf_counter(); "
+        f"{IMPORTS[name]}; took = time.perf_counter() - began; "
+        "print(took, open('/proc/self/status').read().split('VmRSS:')[1].split()[0])"
+    )
+    measured = []
+    for _ in range(IMPORTS_TIMED):
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        measured.append([float(part) for part in done.stdout.split()])
+    return 1000 * statistics.median(took for took, _ in measured), statistics.median(kb for _, kb in measured) / 1024
 
 
 def _print_table(title: str, masters: tuple[str, ...], lines: list[tuple[str, list[str]]]) -> None:
@@ -136,7 +135,11 @@ def _print_table(title: str, masters: tuple[str, ...], lines: list[tuple[str, li
 
 
 def _verdict(table: list[Row]) -> None:
-    """What ours promises, checked against this very run."""
+    """What ours promises, checked against this very run.
+
+    A library keeps the silence at a speed when it does in every row of that speed: once in a while is luck.
+    """
+    broken = {(row.master, row.settings) for row in table if not row.keeps_silence}
     ours = [row for row in table if row.master == "EVcharger"]
     worst = max(ours, key=lambda row: row.ratio)
     switches = max(row.measured.switches for row in ours)
@@ -146,7 +149,7 @@ def _verdict(table: list[Row]) -> None:
     for row in ours:
         rivals = [
             other for other in table
-            if other.master not in ("EVcharger", "libmodbus") and other.keeps_silence
+            if other.master not in ("EVcharger", "libmodbus") and (other.master, other.settings) not in broken
             and (other.settings, other.count) == (row.settings, row.count)
         ]  # fmt: skip
         if rivals:
@@ -180,7 +183,7 @@ def report() -> None:
     for title, cell in show:
         _print_table(title, masters, [(_line(group[0]), [cell(row) for row in group]) for group in groups])
     costs = {name: import_cost(name) for name in IMPORTS if name in masters}
-    _print_table("Import ms beyond a bare interpreter; resident MB", tuple(costs),
+    _print_table("Import time in ms; resident MB of a process that has imported it", tuple(costs),
                  [("import / resident", [f"{ms:.0f} / {mb:.1f}" for ms, mb in costs.values()])])  # fmt: skip
     _verdict(table)
 
