@@ -93,9 +93,11 @@ def test_keepalives_are_never_late_while_actions_pour_in() -> None:
         wait_for(lambda: beats)
         storm = threading.Thread(target=pour, args=(bus,))
         storm.start()
-        wait_for(lambda: len(beats) >= 8, 20)
-        stop.set()
-        storm.join()
+        try:
+            wait_for(lambda: len(beats) >= 8, 20)
+        finally:
+            stop.set()
+            storm.join()
     gaps = [later - earlier for earlier, later in itertools.pairwise(beats)]
     assert ordered[0] > 100
     # Late is more than its tenth, and the transaction under way; a busy machine may add what it wants to half of that.

@@ -73,6 +73,37 @@ def test_killed_in_the_middle_of_writing_its_memory_it_leaves_a_whole_one(bench:
         assert isinstance(json.loads(memory.read_text()), dict)
 
 
+@pytest.mark.parametrize("trouble", ["mute", "500", "reset", "away"])
+def test_a_jeedom_in_trouble_holds_up_no_line_and_has_the_last_values_afterwards(bench: Bench, trouble: str) -> None:
+    daemon = bench.run(bench.charger(), bench.second())
+    bench.callback.wait_for(lambda: latest(bench, 7).get("online") == latest(bench).get("online") == 1)
+    if trouble == "mute":
+        bench.callback.hold.clear()
+    elif trouble == "500":
+        bench.callback.status = 500
+    elif trouble == "reset":
+        bench.callback.reset = True
+    else:
+        bench.callback.down()
+    bench.heidelberg.image["input"][14] = 1111
+    wait_for(lambda: daemon.say("read", charger=7)["values"]["power"] == 1111)
+    bench.heidelberg.image["input"][14] = 2222
+    began = time.monotonic()
+    assert daemon.say("execute", charger=7, logicalId="set_current_limit", value=9) == {"ok": True}
+    assert time.monotonic() - began < 5.0
+    asked = len(bench.heidelberg.reads)
+    wait_for(lambda: len(bench.heidelberg.reads) > asked + 4)  # polling goes on
+    bench.callback.status, bench.callback.reset = 200, False
+    bench.callback.hold.set()
+    if trouble == "away":
+        bench.callback.up()
+    bench.callback.wait_for(
+        lambda: latest(bench, 7).get("power") == 2222 and latest(bench, 7)["current_limit"] == 9, 40
+    )
+    arrived = [power for power in bench.callback.history(7, "power") if power in (1111, 2222)]
+    assert arrived == sorted(arrived)
+
+
 def test_what_the_daemon_writes_is_for_its_owner_only(bench: Bench) -> None:
     daemon = bench.run()
     before = {daemon.config_file}  # the tests wrote that one
