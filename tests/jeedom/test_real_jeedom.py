@@ -1,8 +1,8 @@
 """The plugin in a real Jeedom, from the zip to its removal, with a simulated charger and a browser.
 
-Needs a Jeedom made for tests, on this machine: JEEDOM_ROOT (its folder) and JEEDOM_URL, JEEDOM_USER and JEEDOM_PASSWORD
-(an administrator), run as root. The plugin is installed and removed at the end, with its equipments: a Jeedom that
-already has some is left alone. The tests are one story, told in order.
+Needs a Jeedom made for tests, on this machine: JEEDOM_ROOT (its folder) and JEEDOM_URL, run as root. The plugin is
+installed and removed at the end, with its equipments: a Jeedom that already has some is left alone. An administrator
+is made for the browser, and removed as well. The tests are one story, told in order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import secrets
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 JEEDOM = Path(os.environ.get("JEEDOM_ROOT", ""))
 URL = os.environ.get("JEEDOM_URL", "")
-USER, PASSWORD = os.environ.get("JEEDOM_USER", "admin"), os.environ.get("JEEDOM_PASSWORD", "")
 MODEL = "abb-terra-ac"
 PARTS = (
     "core",
@@ -165,14 +165,27 @@ def nothing_of_the_users() -> None:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def administrator() -> Iterator[tuple[str, str]]:
+    """Name and password of a user for these tests."""
+    name, password = "evcharger_tests", secrets.token_urlsafe()
+    remove = f"$u = user::byLogin('{name}'); if (is_object($u)) {{ $u->remove(); }}"
+    do(
+        f"{remove} $u = new user(); $u->setLogin('{name}'); $u->setPassword(sha512('{password}'));"
+        "$u->setProfils('admin'); $u->save();"
+    )
+    yield name, password
+    do(remove)
+
+
+@pytest.fixture(scope="module")
+def page(administrator: tuple[str, str]) -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="fr-FR").new_page()
         page.goto(f"{URL}/index.php?v=d")
-        page.fill("#in_login_username", USER)
-        page.fill("#in_login_password", PASSWORD)
+        page.fill("#in_login_username", administrator[0])
+        page.fill("#in_login_password", administrator[1])
         page.click("#bt_login_validate")
         page.wait_for_selector("#jeedomMenuBar")
         yield page
