@@ -27,6 +27,7 @@ from evchargerd.simulator.wire import TURNAROUND, Emissions, Wire
 SETTINGS = LineSettings("", 38400)
 TIMEOUT_S = 0.15
 LATE_S = 0.18  # later than the time-out: while the answer to the next question is awaited
+TAKEN_WITHIN_S = 0.05  # a slave has taken a write by then, if it ever does
 PAUSE_S = 0.006  # more than 3.5 characters
 TRIALS = 6
 UNIT = 1
@@ -79,6 +80,7 @@ class Scene:
             self.master.write(UNIT, address, value)
         except Exception:
             return FAILED
+        time.sleep(TAKEN_WITHIN_S)
         return RIGHT if self.teller.held.get(address) == value else WRONG
 
 
