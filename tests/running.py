@@ -67,7 +67,11 @@ class RunningDaemon:
             self._changed.notify_all()
 
     def __enter__(self) -> RunningDaemon:
-        found = self.wait_for_log(r"socket 127\.0\.0\.1:(\d+)")
+        try:
+            found = self.wait_for_log(r"socket 127\.0\.0\.1:(\d+)")
+        except BaseException:
+            self.__exit__()
+            raise
         self.socket_port = int(found.group(1))
         return self
 
