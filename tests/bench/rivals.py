@@ -142,6 +142,34 @@ def _pymodbus_registers(answer: Any) -> Sequence[int]:
     return tuple(answer.registers)
 
 
+class Tmodbus:
+    """Needs Python 3.12. Its own reconnecting and retrying stay as they come."""
+
+    def __init__(self, settings: LineSettings, timeout: float) -> None:
+        from tmodbus import create_async_rtu_client
+
+        self._loop = asyncio.new_event_loop()
+        self._client = create_async_rtu_client(
+            settings.port,
+            unit_id=1,
+            timeout=timeout,
+            baudrate=settings.baudrate,
+            stopbits=settings.stopbits,
+        )
+        self._loop.run_until_complete(self._client.connect())
+
+    def read(self, unit: int, address: int, count: int) -> Sequence[int]:
+        asking = self._client.for_unit_id(unit).read_holding_registers(address, count)
+        return tuple(self._loop.run_until_complete(asking))
+
+    def write(self, unit: int, address: int, value: int) -> None:
+        self._loop.run_until_complete(self._client.for_unit_id(unit).write_single_register(address, value))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._client.disconnect())
+        self._loop.close()
+
+
 class Minimalmodbus:
     def __init__(self, settings: LineSettings, timeout: float) -> None:
         import minimalmodbus
@@ -234,6 +262,7 @@ MASTERS: dict[str, Callable[[LineSettings, float], Master]] = {
     "pymodbus": PymodbusSync,
     "pymodbus async": PymodbusAsync,
     "minimalmodbus": Minimalmodbus,
+    "tmodbus": Tmodbus,
     "umodbus": Umodbus,
     "libmodbus": Libmodbus,
 }
@@ -249,9 +278,15 @@ IMPORTS = {
     "pymodbus": "from pymodbus.client import ModbusSerialClient",
     "pymodbus async": "from pymodbus.client import AsyncModbusSerialClient",
     "minimalmodbus": "import minimalmodbus",
+    "tmodbus": "import serialx, tmodbus",
     "umodbus": "import serial; from umodbus.client.serial import rtu",
 }
-DISTRIBUTIONS = {"pymodbus": "pymodbus", "minimalmodbus": "minimalmodbus", "umodbus": "uModbus"}
+DISTRIBUTIONS = {
+    "pymodbus": "pymodbus",
+    "minimalmodbus": "minimalmodbus",
+    "tmodbus": "tmodbus",
+    "umodbus": "uModbus",
+}
 
 
 def available() -> dict[str, Callable[[LineSettings, float], Master]]:
@@ -261,7 +296,8 @@ def available() -> dict[str, Callable[[LineSettings, float], Master]]:
         try:
             metadata.version(distribution)
         except metadata.PackageNotFoundError:
-            print(f"NOT SHOWN: {name} is not installed")
+            needs = ", it needs Python 3.12" if name == "tmodbus" and sys.version_info < (3, 12) else ""
+            print(f"NOT SHOWN: {name} is not installed{needs}")
             found = {master: make for master, make in found.items() if not master.startswith(name)}
     if ctypes.util.find_library("modbus") is None:
         print("NOT SHOWN: libmodbus is not installed (Debian: libmodbus5)")
@@ -281,5 +317,4 @@ def versions() -> str:
         numbers = (ctypes.c_uint.in_dll(ctypes.CDLL(path), f"libmodbus_version_{part}").value for part in
                    ("major", "minor", "micro"))  # fmt: skip
         parts.append("libmodbus " + ".".join(map(str, numbers)))
-    parts.append("tmodbus not shown: no adapter for it yet, it needs Python 3.12")
     return ", ".join(parts)
