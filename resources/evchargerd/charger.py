@@ -61,7 +61,7 @@ class Charger:
         rules = [rule for item in expressions if isinstance(item, Rules) for rule in item.rules]
         self._timed = [rule.when for rule in rules if rule.for_s]
         self._counters = [item.counter for item in expressions if isinstance(item, SessionOf)]
-        self._used = {name for name, point in profile.points.items() if point.readable and self._is_used(name)}
+        self._used = {name for name in self._needed() if profile.points[name].readable}
         self.reconnect()
 
     def reconnect(self) -> None:
@@ -174,7 +174,8 @@ class Charger:
         """The reads of one poll, or of everything."""
         return self._reads[whole]
 
-    def _is_used(self, name: str) -> bool:
+    def _needed(self) -> set[str]:
+        """The points that what this charger offers looks at, and those that decide the scale of these."""
         profile = self.profile
         used = [
             need for command in self.offered if command in profile.commands for need in profile.commands[command].needs
@@ -194,8 +195,7 @@ class Charger:
             used += keep.when.points
         if profile.limit is not None and profile.limit.max_point is not None:
             used.append(profile.limit.max_point)
-        needs = [need for point in used for need in profile.points[point].needs]
-        return name in used or name in needs
+        return {*used, *(need for point in used for need in profile.points[point].needs)}
 
     def _points_of(self, write: Write) -> list[str]:
         point = self.profile.points[write.point]

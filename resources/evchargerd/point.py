@@ -12,7 +12,6 @@ from .rules import ALWAYS, Test, Value, Values, When
 WORDS = {"bit": 1, "uint16": 1, "int16": 1, "uint32": 2, "int32": 2, "uint64": 4, "float32": 2, "float64": 4}
 FLOATS = {"float32": ">f", "float64": ">d"}  # IEEE 754, as struct writes them
 SIGNED = ("int16", "int32")
-BIT_TABLES = ("coil", "discrete")
 DIGITS = 10  # more than any 32-bit register holds, less than the noise of a double
 FLOAT32_DIGITS = 7  # decimal digits that an IEEE 754 single holds
 ROUNDING = 1e-9  # relative, the noise of DIGITS: keeps 10.2 A / 0.1 from being cut down to 101

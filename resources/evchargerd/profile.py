@@ -14,7 +14,8 @@ from typing import Any
 
 from . import catalog, expression
 from .expression import Expression
-from .point import BIT_TABLES, FLOATS, WORDS, Curve, Point, Scale, format_bytes
+from .modbus.frame import BIT_TABLES
+from .point import FLOATS, WORDS, Curve, Point, Scale, format_bytes
 from .rules import ALWAYS, Test, Value, When
 
 SHIPPED_DIR = catalog.CONFIG_DIR / "chargers"

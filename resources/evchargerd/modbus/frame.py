@@ -18,6 +18,7 @@ from typing import ClassVar
 #: AP 6.1 to 6.4: the four tables and the function that reads each.
 READ_FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 READ_BITS = (1, 2)
+BIT_TABLES = ("coil", "discrete")
 WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16
 #: AP 6.1 to 6.12: how many items one request may carry, for each function.
 MAX_COUNT = {1: 2000, 2: 2000, 3: 125, 4: 125, 5: 1, 6: 1, 15: 1968, 16: 123}

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from .frame import BIT_TABLES
+
 MAX_BITS = 2000  # of one read: MODBUS Application Protocol V1.1b3, 6.1 and 6.2
 MAX_REGISTERS = 125  # likewise 6.3 and 6.4
-BIT_TABLES = ("coil", "discrete")
 
 Ranges = Sequence[tuple[int, int]]
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from ..modbus.frame import BIT_TABLES, pack_bits
 from ..modbus.port import LineSettings
 from ..profile import Profile
 from .wire import TURNAROUND, Late, Slave
@@ -17,7 +18,6 @@ from .wire import TURNAROUND, Late, Slave
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3  # 7
 READ_TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 WRITE_TABLES = {5: "coil", 6: "holding", 15: "coil", 16: "holding"}
-BIT_TABLES = ("coil", "discrete")
 COIL_VALUES = {0x0000: 0, 0xFF00: 1}  # 6.5
 MAX_BITS_READ, MAX_BITS_WRITTEN, MAX_REGISTERS_WRITTEN = 2000, 1968, 123  # 6.1, 6.11, 6.12
 FRAME_BYTES = 3  # unit and CRC around a PDU
@@ -88,7 +88,7 @@ class Server:
         if self._exact and not self._is_whole(table, address, count):
             raise _Refusal(ILLEGAL_ADDRESS)
         values = self._registers.read(table, address, count)
-        data = _packed(values) if table in BIT_TABLES else struct.pack(f">{count}H", *values)
+        data = pack_bits(values) if table in BIT_TABLES else struct.pack(f">{count}H", *values)
         return bytes((function, len(data))) + data
 
     def _is_whole(self, table: str, address: int, count: int) -> bool:
@@ -123,14 +123,6 @@ class Server:
             if end is None or end > last:
                 raise _Refusal(ILLEGAL_ADDRESS)
             address = end + 1
-
-
-def _packed(bits: Sequence[int]) -> bytes:
-    """Bits in bytes, the lowest address in the lowest bit (6.1)."""
-    data = bytearray((len(bits) + 7) // 8)
-    for index, bit in enumerate(bits):
-        data[index // 8] |= bit << index % 8
-    return bytes(data)
 
 
 def _unpacked(pdu: bytes, *, bits: bool) -> tuple[int, ...]:
